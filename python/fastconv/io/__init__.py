@@ -1,0 +1,8 @@
+"""Files: weights in the safetensors format, and writing that never leaves half a file."""
+
+from __future__ import annotations
+
+from .atomic import atomic_write
+from .safetensors import load_file, save_file
+
+__all__ = ["atomic_write", "load_file", "save_file"]
