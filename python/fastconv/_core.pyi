@@ -140,7 +140,9 @@ def conv2d_backward_weight(
 def conv2d_backward_bias(
     grad_output: _Array, grad_bias: _Array, *, layout: _Layout, accumulate: bool = False
 ) -> None: ...
-def conv2d_pack_weight(shape: Conv2dShape, weight: _Array, pass_name: _DataPass, *, algo: _Algorithm = "auto") -> _Array:
+def conv2d_pack_weight(
+    shape: Conv2dShape, weight: _Array, pass_name: _DataPass, *, algo: _Algorithm = "auto"
+) -> _Array:
     """Pack once, use often: valid while the weight and the active instruction set stay the same."""
 
 def conv2d_explain(

@@ -71,7 +71,9 @@ def explicit_padding(op: str, value: object) -> ExplicitPadding:
         (top, bottom), (left, right) = (pair(op, f"padding[{axis}]", value[axis]) for axis in (0, 1))
         return (top, bottom), (left, right)
     if isinstance(value, tuple | list):
-        raise ValueError(f"{op}: padding must be an int, (h, w) or ((top, bottom), (left, right)), got {describe(value)}")
+        raise ValueError(
+            f"{op}: padding must be an int, (h, w) or ((top, bottom), (left, right)), got {describe(value)}"
+        )
     number = integer(op, "padding", value)
     return (number, number), (number, number)
 
@@ -149,9 +151,7 @@ def check_array(op: str, name: str, value: object, ndim: int | None, dtype: np.d
     array = cast(Array, value)
     if array.dtype.type not in _TAKEN:
         target = "float32" if dtype is None else dtype.name
-        raise TypeError(
-            f"{op}: {name} must be float32 or float64, got {array.dtype}; write {name}.astype(np.{target})"
-        )
+        raise TypeError(f"{op}: {name} must be float32 or float64, got {array.dtype}; write {name}.astype(np.{target})")
     if not array.dtype.isnative:
         raise ValueError(
             f"{op}: {name} must be in native byte order, got {array.dtype.str!r}; "
@@ -183,14 +183,34 @@ def as_array(op: str, name: str, value: object, ndim: int | None, dtype: np.dtyp
     return contiguous(check_array(op, name, value, ndim, dtype))
 
 
-def check_images(op: str, name: str, value: object, dtype: np.dtype[Any] | None = None) -> tuple[Array, bool]:
-    """Return a 4-D array and whether it came as 3-D, which is a batch of one (a view, no copy)."""
+def check_batch(op: str, name: str, value: object, ndim: int, dtype: np.dtype[Any] | None = None) -> tuple[Array, bool]:
+    """Return an array of `ndim` dimensions and whether it came without its first, as a batch of one (no copy)."""
     array = check_array(op, name, value, None, dtype)
-    if array.ndim == 3:
+    if array.ndim == ndim - 1:
         return array[np.newaxis], True
-    if array.ndim != 4:
-        raise ValueError(f"{op}: {name} must have 4 dimensions, or 3 for one image, got shape {array.shape}")
+    if array.ndim != ndim:
+        raise ValueError(
+            f"{op}: {name} must have {ndim} dimensions, or {ndim - 1} for a batch of one, got shape {array.shape}"
+        )
     return array, False
+
+
+def check_images(op: str, name: str, value: object, dtype: np.dtype[Any] | None = None) -> tuple[Array, bool]:
+    """`check_batch` of four dimensions: 3-D is one image."""
+    return check_batch(op, name, value, 4, dtype)
+
+
+def check_shape(op: str, name: str, array: NDArray[Any], expected: Sequence[int]) -> None:
+    """Hold an array against the shape that the geometry gave."""
+    if array.shape != tuple(expected):
+        raise ValueError(f"{op}: {name} must have shape {tuple(expected)}, got {array.shape}")
+
+
+def batch_shape(op: str, name: str, value: object, ndim: int) -> tuple[tuple[int, ...], bool]:
+    """A shape given as ints: of `ndim` entries, or one fewer for a batch of one."""
+    if isinstance(value, tuple | list) and len(value) == ndim - 1:
+        return (1, *shape_tuple(op, name, value, ndim - 1)), True
+    return shape_tuple(op, name, value, ndim), False
 
 
 def logical_shape(shape: Sequence[int], layout: Layout) -> Shape4:

@@ -1,0 +1,192 @@
+"""`fastconv.explain`: what a call would do, before it does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from fastconv import _core
+from fastconv.ops import arguments as arg
+from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
+from fastconv.ops.conv2d import conv2d_geometry
+from fastconv.ops.slow_path import PassName, forced_copies, slow_notes
+
+_PASSES: dict[str, PassName] = {
+    "": "forward",
+    "backward_input": "backward_input",
+    "backward_weight": "backward_weight",
+}
+_OPERATIONS = tuple(f"{family}_{suffix}".rstrip("_") for family in ("conv2d", "linear") for suffix in _PASSES)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How an operation would run. Fields as attributes or by `explanation["scratch_bytes"]`; text by `str`.
+
+    Attributes
+    ----------
+    op, dtype, layout : str
+    input_shape, weight_shape, output_shape : tuple of int
+        As the arrays have them in memory.
+    algorithm, isa, kernel : str
+        What was chosen: the algorithm, the instruction set, the kernel within it.
+    threads : int
+        The most threads that the call uses.
+    flops : int
+        Multiplications and additions of the direct algorithm.
+    scratch_bytes, packed_weight_bytes : int
+        Memory that the call borrows, and what a weight packed in advance takes.
+    layout_conversions, copies, slow_paths, notes : list of str
+        Conversions inside the call; copies that the strides or alignment of the given arrays force; what
+        `fastconv.config.strict` would refuse; remarks.
+    """
+
+    op: str
+    dtype: str
+    layout: str
+    input_shape: tuple[int, ...]
+    weight_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    algorithm: str
+    isa: str
+    kernel: str
+    threads: int
+    flops: int
+    scratch_bytes: int
+    packed_weight_bytes: int
+    layout_conversions: list[str]
+    copies: list[str]
+    slow_paths: list[str]
+    notes: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain data, ready for JSON."""
+        return asdict(self)
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self.as_dict()[name]
+        except KeyError:
+            raise KeyError(f"{name!r}; fields: {', '.join(self.as_dict())}") from None
+
+    def __str__(self) -> str:
+        shapes = f"{self.input_shape} * {self.weight_shape} -> {self.output_shape}"
+        lines = [
+            f"{self.op} {self.dtype} {self.layout}  {shapes}",
+            f"  algorithm        {self.algorithm} ({self.kernel}, {self.isa}, up to {self.threads} threads)",
+            f"  arithmetic       {self.flops / 1e6:.3f} MFLOP",
+            f"  scratch          {self.scratch_bytes} bytes; packed weight {self.packed_weight_bytes} bytes",
+        ]
+        for title, entries in (
+            ("layout", self.layout_conversions),
+            ("copies", self.copies),
+            ("slow", self.slow_paths),
+            ("note", self.notes),
+        ):
+            lines += [f"  {title:<16} {entry}" for entry in entries]
+        return "\n".join(lines)
+
+
+_READ_IN_PASS = {"forward": ("input", "weight"), "backward_input": ("weight",), "backward_weight": ("input",)}
+
+
+def _dtype_name(op: str, arrays: Mapping[str, Array], dtype: str) -> Literal["float32", "float64"]:
+    """The one dtype of the arrays, or the one that the caller names."""
+    names = {array.dtype.name for array in arrays.values()} or {dtype}
+    if len(names) > 1 or not names <= {"float32", "float64"}:
+        raise TypeError(f"{op}: dtype must be float32 or float64, the same for all arrays, got {sorted(names)}")
+    return "float64" if "float64" in names else "float32"
+
+
+def _linear_geometry(op: str, rows: tuple[int, ...], weight: tuple[int, ...]) -> _core.Conv2dShape:
+    """A linear operation is a convolution of one pixel."""
+    (n, i), (o, wi) = rows, weight
+    return _core.Conv2dShape((n, i, 1, 1), (o, wi, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, op)
+
+
+def explain(
+    op: str,
+    input: Array | Sequence[int],
+    weight: Array | Sequence[int],
+    stride: IntOrPair = 1,
+    padding: PaddingArgument = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+    *,
+    layout: str = "NCHW",
+    algo: str = "auto",
+    dtype: str = "float32",
+) -> Explanation:
+    """Say how an operation would run: algorithm, instruction set, conversions, copies, scratch memory, FLOPs.
+
+    Parameters
+    ----------
+    op : str
+        "conv2d", "conv2d_backward_input", "conv2d_backward_weight", or the same of "linear".
+    input, weight : shape or ndarray
+        Of the *forward* operation, in all passes. An array also tells its dtype, and whether its strides or alignment
+        force a copy. Shapes of images are in the order of `layout`.
+    stride, padding, dilation, groups, layout, algo
+        As for `fastconv.ops.conv2d`; a linear operation has none of them.
+    dtype : "float32" or "float64", default "float32"
+        Where only shapes are given.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the operation itself would.
+
+    Examples
+    --------
+    >>> print(fastconv.explain("conv2d", (8, 64, 56, 56), (64, 64, 3, 3), padding=1))
+    """
+    if op not in _OPERATIONS:
+        raise ValueError(f"explain: op must be one of {', '.join(map(repr, _OPERATIONS))}, got {op!r}")
+    order = arg.layout(op, layout)
+    chosen = arg.algorithm(op, algo)
+    arrays = {
+        name: arg.check_array(op, name, value, None)
+        for name, value in (("input", input), ("weight", weight))
+        if isinstance(value, np.ndarray)
+    }
+    dtype_name = _dtype_name(op, arrays, dtype)
+    family, _, suffix = op.partition("_")
+    pass_name = _PASSES[suffix]
+    ndim = 2 if family == "linear" else 4
+    input_shape, _ = arg.batch_shape(op, "input", arrays["input"].shape if "input" in arrays else input, ndim)
+    weight_shape = arg.shape_tuple(op, "weight", arrays["weight"].shape if "weight" in arrays else weight, ndim)
+    if family == "linear":
+        shape = _linear_geometry(op, input_shape, weight_shape)
+        order = "NHWC"  # with one pixel both layouts are the same bytes: nothing is converted
+        output_shape: tuple[int, ...] = shape.output_shape[:2]
+    else:
+        shape = conv2d_geometry(op, input_shape, weight_shape, stride, padding, dilation, groups, order)
+        output_shape = arg.memory_shape(shape.output_shape, order)
+    plan = _core.conv2d_explain(shape, pass_name, dtype_name, layout=order, algo=chosen)
+    copies = forced_copies({name: arrays[name] for name in _READ_IN_PASS[pass_name] if name in arrays})
+    return Explanation(
+        op=op,
+        dtype=dtype_name,
+        layout="rows" if family == "linear" else order,
+        input_shape=input_shape,
+        weight_shape=weight_shape,
+        output_shape=output_shape,
+        algorithm=plan["algorithm"],
+        isa=plan["isa"],
+        kernel=plan["kernel"],
+        threads=plan["threads"],
+        flops=plan["flops"],
+        scratch_bytes=plan["scratch_bytes"],
+        packed_weight_bytes=plan["packed_weight_bytes"],
+        layout_conversions=plan["layout_conversions"],
+        copies=copies,
+        slow_paths=copies + slow_notes(plan["notes"]),
+        notes=[note for note in plan["notes"] if not slow_notes([note])],
+    )
