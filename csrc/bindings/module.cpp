@@ -1,0 +1,7 @@
+// The native module: a list of its topics.
+#include "bindings/array.h"
+
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+  m.doc() = "fastconv's native kernels; arrays must be contiguous, aligned, float32 or float64 (see _core.pyi).";
+  fastconv::bindings::bind_runtime(m);
+}

@@ -1,0 +1,101 @@
+// What the convolution drivers may ask of an instruction set: two register tiles, one for the forward-like passes and one
+// for backward-weight, and the depthwise loops. Plain structs and function pointers; no vector type leaves kernels/.
+#pragma once
+
+#include <cstdint>
+
+namespace fastconv {
+
+enum class Activation { none, relu };
+
+// One tile of outputs: up to max_pixels neighbouring pixels by one block of output channels.
+//   output[m][oc] (+)= sum over (th, tw, r) of input[m*input_pixel + th*input_tap_h + tw*input_tap_w + r]
+//                                             * weight[th][tw][r][oc]
+template <class T>
+struct ConvTileArgs {
+  const T* input;
+  std::int64_t input_pixel;  // elements between the windows of neighbouring output pixels
+  std::int64_t taps_h, input_tap_h;
+  std::int64_t taps_w, input_tap_w;
+  std::int64_t run;  // contiguous elements under one tap: channels, or kw * channels where these are contiguous
+  const T* weight;   // packed [taps_h][taps_w][run][block], the block zero-padded to whole vectors
+  const T* bias;     // `channels` values or null
+  T* output;
+  std::int64_t output_pixel;
+  int channels;     // valid output channels of this block
+  bool accumulate;  // start from what output holds (then bias is not read)
+  Activation activation;
+};
+
+// One tile of weight gradients: up to max_entries consecutive (kw, ic) entries by one block of output channels.
+//   grad[e][oc] (+)= sum over (row, pixel) of input[row*input_row + pixel*input_pixel + e] * grad_output[row][pixel][oc]
+template <class T>
+struct WeightTileArgs {
+  const T* input;
+  std::int64_t input_row, input_pixel;
+  const T* grad_output;
+  std::int64_t grad_row, grad_pixel;
+  std::int64_t rows, pixels;
+  T* grad;       // [entries][block]
+  int channels;  // valid output channels of this block
+  bool accumulate;
+};
+
+// One row of depthwise outputs, taps outside the image skipped by the caller's ranges.
+template <class T>
+struct DepthwiseRowArgs {
+  const T* const* input_rows;  // taps_h rows of the image, each [iw][channels]
+  const T* weight;             // first valid tap row of [kh][kw][channels]
+  std::int64_t weight_tap_h;   // elements between tap rows
+  std::int64_t taps_h, kw;
+  std::int64_t iw, ow, stride_w, pad_left, dilation_w;
+  std::int64_t channels;
+  const T* bias;
+  T* output;  // [ow][channels]
+  Activation activation;
+};
+
+// One row of grad_input from the rows of grad_output that its taps touch.
+template <class T>
+struct DepthwiseBackwardRowArgs {
+  const T* const* grad_rows;      // taps_h rows, each [ow][channels]
+  const T* const* weight_rows;    // taps_h rows, each [kw][channels]
+  std::int64_t taps_h, kw;
+  std::int64_t iw, ow, stride_w, pad_left, dilation_w;
+  std::int64_t channels;
+  T* grad_input;  // [iw][channels]
+};
+
+// Adds one row's part of the depthwise weight gradient of one tap row: grad[kw][channels] += ...
+template <class T>
+struct DepthwiseWeightRowArgs {
+  const T* input;        // [iw][channels]
+  const T* grad_output;  // [ow][channels]
+  std::int64_t kw, iw, ow, stride_w, pad_left, dilation_w;
+  std::int64_t channels;
+  T* grad;  // [kw][channels]
+};
+
+constexpr int kConvTileMaxPixels = 14;
+constexpr int kWeightTileMaxEntries = 8;
+
+template <class T>
+struct ConvKernels {
+  int vector_size;      // elements of one vector; a channel block is one or two vectors
+  int max_pixels[2];    // [vectors - 1]
+  int max_entries;
+  void (*conv_tile[2][kConvTileMaxPixels])(const ConvTileArgs<T>&);         // [vectors - 1][pixels - 1]
+  void (*weight_tile[2][kWeightTileMaxEntries])(const WeightTileArgs<T>&);  // [vectors - 1][entries - 1]
+  void (*depthwise_row)(const DepthwiseRowArgs<T>&);
+  void (*depthwise_backward_row)(const DepthwiseBackwardRowArgs<T>&);
+  void (*depthwise_weight_row)(const DepthwiseWeightRowArgs<T>&);
+  // sum[c] += x[row][c] over rows, one row after the other.
+  void (*column_sum)(const T* x, std::int64_t rows, std::int64_t columns, T* sum);
+  // output[c][r] = input[r][c] for rows x columns elements, pitches in elements.
+  void (*transpose)(const T* input, std::int64_t rows, std::int64_t columns, std::int64_t input_pitch, T* output,
+                    std::int64_t output_pitch);
+  // Independent multiply-add chains that keep every FMA unit busy; returns the FLOPs done. The yardstick of benchmarks/.
+  double (*fma_chains)(std::int64_t iterations);
+};
+
+}  // namespace fastconv

@@ -1,0 +1,40 @@
+// The body of every kernels_<isa>.cpp: collects the kernels compiled for FASTCONV_ISA into its table.
+// FASTCONV_ISA is the namespace (baseline, avx2, avx512) and FASTCONV_TABLE the accessor's name.
+#pragma once
+
+#include "cpu/kernels/column_sum.h"
+#include "cpu/kernels/conv_tile.h"
+#include "cpu/kernels/depthwise.h"
+#include "cpu/kernels/fma_chains.h"
+#include "cpu/kernels/kernel_table.h"
+#include "cpu/kernels/transpose.h"
+#include "cpu/kernels/weight_tile.h"
+
+namespace fastconv {
+namespace FASTCONV_ISA {
+namespace {
+
+template <class T>
+constexpr KernelSet<T> make_kernel_set() {
+  KernelSet<T> set{};
+  set.conv.vector_size = Vec<T>::kSize;
+  fill_conv_tiles(set.conv);
+  fill_weight_tiles(set.conv);
+  set.conv.depthwise_row = &depthwise_row<T>;
+  set.conv.depthwise_backward_row = &depthwise_backward_row<T>;
+  set.conv.depthwise_weight_row = &depthwise_weight_row<T>;
+  set.conv.column_sum = &column_sum<T>;
+  set.conv.transpose = &transpose<T>;
+  set.conv.fma_chains = &fma_chains<T>;
+  return set;
+}
+
+}  // namespace
+}  // namespace FASTCONV_ISA
+
+const KernelTable& FASTCONV_TABLE() {
+  static constexpr KernelTable kTable{FASTCONV_ISA::make_kernel_set<float>(), FASTCONV_ISA::make_kernel_set<double>()};
+  return kTable;
+}
+
+}  // namespace fastconv

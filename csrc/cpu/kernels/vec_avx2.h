@@ -1,0 +1,78 @@
+// Vec<T> on AVX2 + FMA: eight floats or four doubles, sixteen registers.
+#pragma once
+
+#include <immintrin.h>
+
+namespace fastconv {
+namespace FASTCONV_ISA {
+
+template <class T>
+struct Vec;
+
+namespace {
+
+// Lane mask for maskload/maskstore: the first n of eight 32-bit (or four 64-bit) lanes.
+alignas(64) const int kLaneMask32[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+alignas(64) const long long kLaneMask64[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
+
+inline int clamp_lanes(int n, int size) { return n < 0 ? 0 : (n > size ? size : n); }
+
+inline __m256i first_lanes32(int n) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask32 + 8 - clamp_lanes(n, 8)));
+}
+inline __m256i first_lanes64(int n) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask64 + 4 - clamp_lanes(n, 4)));
+}
+
+}  // namespace
+
+template <>
+struct Vec<float> {
+  static constexpr int kSize = 8;
+  static constexpr int kRegisters = 16;
+  using Mask = __m256;
+  __m256 v;
+
+  static Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
+  static Vec zero() { return {_mm256_setzero_ps()}; }
+  static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static Vec load_partial(const float* p, int n) { return {_mm256_maskload_ps(p, first_lanes32(n))}; }
+  void store(float* p) const { _mm256_storeu_ps(p, v); }
+  void store_partial(float* p, int n) const { _mm256_maskstore_ps(p, first_lanes32(n), v); }
+
+  friend Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
+  friend Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
+  friend Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
+  friend Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
+  friend Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+  friend Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
+  friend Mask not_less_equal(Vec a, Vec b) { return _mm256_cmp_ps(a.v, b.v, _CMP_NLE_UQ); }
+  friend Vec select(Mask m, Vec if_true, Vec if_false) { return {_mm256_blendv_ps(if_false.v, if_true.v, m)}; }
+};
+
+template <>
+struct Vec<double> {
+  static constexpr int kSize = 4;
+  static constexpr int kRegisters = 16;
+  using Mask = __m256d;
+  __m256d v;
+
+  static Vec broadcast(double x) { return {_mm256_set1_pd(x)}; }
+  static Vec zero() { return {_mm256_setzero_pd()}; }
+  static Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
+  static Vec load_partial(const double* p, int n) { return {_mm256_maskload_pd(p, first_lanes64(n))}; }
+  void store(double* p) const { _mm256_storeu_pd(p, v); }
+  void store_partial(double* p, int n) const { _mm256_maskstore_pd(p, first_lanes64(n), v); }
+
+  friend Vec operator+(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
+  friend Vec operator-(Vec a, Vec b) { return {_mm256_sub_pd(a.v, b.v)}; }
+  friend Vec operator*(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v)}; }
+  friend Vec operator/(Vec a, Vec b) { return {_mm256_div_pd(a.v, b.v)}; }
+  friend Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+  friend Vec sqrt(Vec a) { return {_mm256_sqrt_pd(a.v)}; }
+  friend Mask not_less_equal(Vec a, Vec b) { return _mm256_cmp_pd(a.v, b.v, _CMP_NLE_UQ); }
+  friend Vec select(Mask m, Vec if_true, Vec if_false) { return {_mm256_blendv_pd(if_false.v, if_true.v, m)}; }
+};
+
+}  // namespace FASTCONV_ISA
+}  // namespace fastconv

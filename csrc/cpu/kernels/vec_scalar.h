@@ -1,0 +1,83 @@
+// The portable vector: two or four lanes (16 bytes) as plain arrays; compilers turn the loops into SSE2 or NEON code.
+// Every vec_<isa>.h defines the same type Vec<T> in its own namespace, so kernel bodies are written once.
+#pragma once
+
+#include <cmath>
+
+namespace fastconv {
+namespace FASTCONV_ISA {
+
+template <class T>
+struct Vec {
+  static constexpr int kSize = 16 / static_cast<int>(sizeof(T));
+  static constexpr int kRegisters = 16;
+  T lane[kSize];
+
+  struct Mask {
+    bool lane[kSize];
+  };
+
+  static Vec broadcast(T x) {
+    Vec r;
+    for (int i = 0; i < kSize; ++i) r.lane[i] = x;
+    return r;
+  }
+  static Vec zero() { return broadcast(T(0)); }
+  static Vec load(const T* p) {
+    Vec r;
+    for (int i = 0; i < kSize; ++i) r.lane[i] = p[i];
+    return r;
+  }
+  // Lanes from n on are zero and their memory is not touched.
+  static Vec load_partial(const T* p, int n) {
+    Vec r;
+    for (int i = 0; i < kSize; ++i) r.lane[i] = i < n ? p[i] : T(0);
+    return r;
+  }
+  void store(T* p) const {
+    for (int i = 0; i < kSize; ++i) p[i] = lane[i];
+  }
+  void store_partial(T* p, int n) const {
+    for (int i = 0; i < kSize; ++i)
+      if (i < n) p[i] = lane[i];
+  }
+
+  friend Vec operator+(Vec a, Vec b) {
+    for (int i = 0; i < kSize; ++i) a.lane[i] += b.lane[i];
+    return a;
+  }
+  friend Vec operator-(Vec a, Vec b) {
+    for (int i = 0; i < kSize; ++i) a.lane[i] -= b.lane[i];
+    return a;
+  }
+  friend Vec operator*(Vec a, Vec b) {
+    for (int i = 0; i < kSize; ++i) a.lane[i] *= b.lane[i];
+    return a;
+  }
+  friend Vec operator/(Vec a, Vec b) {
+    for (int i = 0; i < kSize; ++i) a.lane[i] /= b.lane[i];
+    return a;
+  }
+  // a * b + c; the baseline has no fused instruction and rounds twice.
+  friend Vec fma(Vec a, Vec b, Vec c) {
+    for (int i = 0; i < kSize; ++i) c.lane[i] += a.lane[i] * b.lane[i];
+    return c;
+  }
+  friend Vec sqrt(Vec a) {
+    for (int i = 0; i < kSize; ++i) a.lane[i] = static_cast<T>(__builtin_sqrt(a.lane[i]));
+    return a;
+  }
+  // True where a > b or either is NaN: the comparison that lets NaN through ReLU and max pooling.
+  friend Mask not_less_equal(Vec a, Vec b) {
+    Mask m;
+    for (int i = 0; i < kSize; ++i) m.lane[i] = !(a.lane[i] <= b.lane[i]);
+    return m;
+  }
+  friend Vec select(Mask m, Vec if_true, Vec if_false) {
+    for (int i = 0; i < kSize; ++i) if_false.lane[i] = m.lane[i] ? if_true.lane[i] : if_false.lane[i];
+    return if_false;
+  }
+};
+
+}  // namespace FASTCONV_ISA
+}  // namespace fastconv
