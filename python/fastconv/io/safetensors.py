@@ -87,7 +87,7 @@ def save_file(
             file.write(array.reshape(-1).view(np.uint8).data)
 
 
-def _check_saved(name: str, array: NDArray[Any]) -> None:
+def _check_saved(name: object, array: object) -> None:
     if not isinstance(name, str) or name == _METADATA:
         raise ValueError(f"save_file: a tensor's name must be a str other than {_METADATA!r}, got {name!r}")
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):

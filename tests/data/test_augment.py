@@ -1,0 +1,37 @@
+"""Random shifts against the obvious loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastconv.data import RandomShift
+
+
+def test_every_image_is_a_shifted_copy() -> None:
+    images = np.random.default_rng(1).random((40, 2, 5, 4), np.float32)
+    shifted = RandomShift(1, fill=-1)(images, np.random.default_rng(2))
+    assert shifted.shape == images.shape
+    assert shifted.dtype == images.dtype
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-1)
+    seen = set()
+    for image, result in zip(padded, shifted, strict=True):
+        (where,) = [
+            (t, s) for t in range(3) for s in range(3) if np.array_equal(image[:, t : t + 5, s : s + 4], result)
+        ]
+        seen.add(where)
+    assert len(seen) == 9
+
+
+def test_shift_by_nothing_is_a_copy() -> None:
+    images = np.ones((2, 1, 3, 3), np.float32)
+    shifted = RandomShift(0)(images, np.random.default_rng(0))
+    np.testing.assert_array_equal(shifted, images)
+    assert not np.shares_memory(shifted, images)
+
+
+def test_refuses() -> None:
+    with pytest.raises(ValueError, match="pixels must be at least 0"):
+        RandomShift(-1)
+    with pytest.raises(ValueError, match="N, C, H, W"):
+        RandomShift(1)(np.zeros((3, 3)), np.random.default_rng(0))
