@@ -8,6 +8,7 @@ importing this package loads NumPy and one compiled module.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from fastconv import _core, _threads
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 __version__: str = _core.version
 
+if os.environ.get("FASTCONV_ISA"):
+    set_isa(os.environ["FASTCONV_ISA"], source="FASTCONV_ISA")
 _threads.configure()
 
 _SUBMODULES = frozenset(

@@ -1,0 +1,84 @@
+"""`explain` and `info` tell what is so."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import fastconv
+
+
+def test_shapes_flops_and_text() -> None:
+    e = fastconv.explain("conv2d", (8, 3, 32, 32), (10, 3, 5, 5), padding=2)
+    assert e.output_shape == (8, 10, 32, 32)
+    assert e.flops == 2 * 8 * 10 * 32 * 32 * 3 * 5 * 5
+    assert e.algorithm == "direct"
+    assert e.isa == fastconv.isa_active()
+    assert e.copies == e.slow_paths == []
+    assert e["flops"] == e.flops
+    with pytest.raises(KeyError, match="'speed'; fields: op, dtype"):
+        e["speed"]
+    assert json.loads(json.dumps(e.as_dict()))["scratch_bytes"] == e.scratch_bytes
+    for word in ("conv2d float32 NCHW", "(8, 3, 32, 32)", "direct", e.isa, "scratch"):
+        assert word in str(e)
+
+
+def test_layout_conversions_are_named() -> None:
+    first = fastconv.explain("conv2d", (2, 64, 14, 14), (64, 64, 3, 3))
+    last = fastconv.explain("conv2d", (2, 14, 14, 64), (64, 64, 3, 3), layout="NHWC")
+    assert first.output_shape == (2, 64, 12, 12)
+    assert last.output_shape == (2, 12, 12, 64)
+    assert first.layout_conversions
+    assert not last.layout_conversions
+
+
+@pytest.mark.parametrize("suffix", ["", "_backward_input", "_backward_weight"])
+def test_all_passes(suffix: str, dtype: np.dtype) -> None:
+    e = fastconv.explain(f"conv2d{suffix}", (4, 16, 20, 20), (32, 16, 3, 3), stride=2, dtype=dtype.name)
+    assert e.op == f"conv2d{suffix}"
+    assert e.dtype == dtype.name
+    assert e.scratch_bytes >= 0
+    rows = fastconv.explain(f"linear{suffix}", (64, 784), (512, 784), dtype=dtype.name)
+    assert rows.output_shape == (64, 512)
+    assert rows.flops == 2 * 64 * 784 * 512
+    assert not rows.layout_conversions
+
+
+def test_copies_that_an_array_forces_are_named() -> None:
+    x, w = np.ones((2, 3, 8, 8), np.float64), np.ones((4, 3, 3, 3), np.float64)
+    assert fastconv.explain("conv2d", x, w).dtype == "float64"
+    reversed_rows = fastconv.explain("conv2d", x[:, :, ::-1], w)
+    assert reversed_rows.copies == reversed_rows.slow_paths
+    assert reversed_rows.copies[0].startswith("input is not C-contiguous")
+    misaligned = np.empty(w.nbytes + 1, np.uint8)[1:].view(np.float64).reshape(w.shape)
+    assert fastconv.explain("conv2d", x, misaligned).copies[0].startswith("weight is not aligned")
+    assert "copies" in str(reversed_rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "text"),
+    [
+        (("conv3d", (1, 1, 1, 1), (1, 1, 1, 1)), {}, ValueError, "explain: op must be one of 'conv2d'"),
+        (("conv2d", (1, 3, 8), (4, 3, 3)), {}, ValueError, "conv2d: weight must have 4 entries"),
+        (("conv2d", (1, 3, 8, 8), (4, 2, 3, 3)), {}, ValueError, "conv2d: weight must have shape"),
+        (("conv2d", (1, 3, 8, 8), (4, 3, 3, 3)), {"dtype": "float16"}, TypeError, "conv2d: dtype must be float32"),
+        (("conv2d", (1, 3, 8, 8), (4, 3, 3, 3)), {"layout": "CHWN"}, ValueError, "layout must be one of"),
+        (("linear", (1, 3), (4, 5)), {}, ValueError, "linear: weight must have shape"),
+        (("conv2d", (2**40, 3, 2**20, 2**20), (4, 3, 3, 3)), {}, (ValueError, MemoryError), "conv2d: input"),
+    ],
+)
+def test_bad_questions(arguments: tuple, options: dict, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        fastconv.explain(*arguments, **options)
+
+
+def test_info_is_complete() -> None:
+    info = fastconv.info()
+    assert info.version == fastconv.__version__
+    assert info.isa_available == fastconv.isa_available()
+    assert json.loads(json.dumps(info.as_dict())) == info.as_dict()
+    for word in (info.version, info.isa_active, info.threads_source, info.compiler, info.openmp, "CUDA"):
+        assert word in str(info)
+    assert info.cuda
