@@ -53,8 +53,8 @@ class BatchLoader:
         dtype: DTypeLike | None = None,
         transform: Transform | None = None,
     ) -> None:
-        _check_numbers("x", x)
-        _check_numbers("y", y)
+        check_numbers("BatchLoader", "x", x)
+        check_numbers("BatchLoader", "y", y)
         if len(x) != len(y):
             raise ValueError(f"BatchLoader: x and y must hold the same number of samples, got {len(x)} and {len(y)}")
         if len(x) == 0:
@@ -129,12 +129,13 @@ class BatchLoader:
         self._order = None if order is None else np.array(order, np.int64)
 
 
-def _check_numbers(name: str, array: object) -> None:
+def check_numbers(op: str, name: str, array: object) -> None:
+    """Refuse what is not an array of numbers with a first axis of samples."""
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"BatchLoader: {name} must be a numpy array, got {type(array).__name__}")
+        raise TypeError(f"{op}: {name} must be a numpy array, got {type(array).__name__}")
     if array.ndim == 0 or array.dtype.kind not in "biuf":
         raise TypeError(
-            f"BatchLoader: {name} must hold numbers along a first axis of samples, got {array.dtype} {array.shape}"
+            f"{op}: {name} must hold numbers along a first axis of samples, got {array.dtype} {array.shape}"
         )
 
 
