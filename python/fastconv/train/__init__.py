@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastconv.train.callbacks import (
+from .callbacks import (
     Callback,
     CSVLogger,
     EarlyStopping,
@@ -11,9 +11,9 @@ from fastconv.train.callbacks import (
     ModelCheckpoint,
     TerminateOnNaN,
 )
-from fastconv.train.checkpoint import CheckpointFolder
-from fastconv.train.fit import evaluate, fit, predict
-from fastconv.train.interrupt import TrainingInterrupted
+from .checkpoint import CheckpointFolder
+from .fit import evaluate, fit, predict
+from .interrupt import TrainingInterrupted
 
 __all__ = [
     "CSVLogger",

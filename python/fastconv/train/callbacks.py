@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv.io import atomic_write
+from ..io import atomic_write
 
 if TYPE_CHECKING:
-    from fastconv.train.run import Run
+    from .run import Run
 
 __all__ = [
     "CSVLogger",

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv.data import BatchLoader
-from fastconv.data.loader import Transform, check_numbers
-from fastconv.metrics import WeightedMean
-from fastconv.train.callbacks import Callback, History
-from fastconv.train.checkpoint import CheckpointFolder
-from fastconv.train.interrupt import Interruption, TrainingInterrupted
-from fastconv.train.progress import Progress, describe
-from fastconv.train.run import Run
-from fastconv.train.trainable import Trainable
+from ..data import BatchLoader
+from ..data.loader import Transform, check_numbers
+from ..metrics import WeightedMean
+from .callbacks import Callback, History
+from .checkpoint import CheckpointFolder
+from .interrupt import Interruption, TrainingInterrupted
+from .progress import Progress, describe
+from .run import Run
+from .trainable import Trainable, parameter_dtype
 
 __all__ = ["evaluate", "fit", "predict"]
 
@@ -96,10 +96,11 @@ def fit(
     if resume and checkpoint is None:
         raise ValueError("fit: resume needs checkpoint, the folder to continue from, got None")
     x, y, validation_data = _split_validation(x, y, validation_data, validation_split)
+    dtype = parameter_dtype(model)
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
-    loader = BatchLoader(x, y, batch_size, shuffle=shuffle, seed=seed, dtype=model.dtype, transform=augment)
-    judge = None if validation_data is None else BatchLoader(*validation_data, batch_size, dtype=model.dtype)
+    loader = BatchLoader(x, y, batch_size, shuffle=shuffle, seed=seed, dtype=dtype, transform=augment)
+    judge = None if validation_data is None else BatchLoader(*validation_data, batch_size, dtype=dtype)
     if checkpoint is not None and not isinstance(checkpoint, CheckpointFolder):
         checkpoint = CheckpointFolder(checkpoint)
     run = Run(model, loader, epochs, History(), [*callbacks, Progress()] if verbose else callbacks)
@@ -109,7 +110,7 @@ def fit(
             callback.on_train_begin()
         try:
             if folder is not None:
-                _open_run(run, folder, resume, x.shape[1:])
+                _open_run(run, folder, resume)
             _train(run, judge, folder, interruption)
         finally:
             run.interrupted = interruption.signal_number is not None
@@ -134,7 +135,7 @@ def _split_validation(
     return x[:kept], y[:kept], (x[kept:], y[kept:])
 
 
-def _open_run(run: Run, folder: CheckpointFolder, resume: bool, x_shape: tuple[int, ...]) -> None:
+def _open_run(run: Run, folder: CheckpointFolder, resume: bool) -> None:
     if not resume and folder.files():
         raise FileExistsError(
             f"fit: checkpoint must be a folder without checkpoints, unless resume=True continues them, "
@@ -142,7 +143,6 @@ def _open_run(run: Run, folder: CheckpointFolder, resume: bool, x_shape: tuple[i
         )
     state = folder.load() if resume else None
     if state is not None:
-        run.model.predict_on_batch(np.zeros((1, *x_shape), run.model.dtype))  # a model may be built by what it sees
         run.restore(state)
 
 
@@ -225,13 +225,13 @@ def evaluate(
     dict
         Figures by name, "loss" first.
     """
-    figures = _judge(model, BatchLoader(x, y, batch_size, dtype=model.dtype))
+    figures = _judge(model, BatchLoader(x, y, batch_size, dtype=parameter_dtype(model)))
     if verbose:
         print(describe(figures), flush=True)
     return figures
 
 
-def predict(model: Trainable, x: NDArray[Any], *, batch_size: int = 256) -> Any:
+def predict(model: Trainable, x: NDArray[Any], *, batch_size: int = 256) -> NDArray[Any]:
     """Return the model's outputs for all samples.
 
     Parameters
@@ -246,19 +246,18 @@ def predict(model: Trainable, x: NDArray[Any], *, batch_size: int = 256) -> Any:
     Returns
     -------
     ndarray
-        Shape (N, ...), one row per sample; a tuple of them for a model with several outputs.
+        Shape (N, ...), one row per sample.
     """
     if batch_size < 1:
         raise ValueError(f"predict: batch_size must be at least 1, got {batch_size}")
     check_numbers("predict", "x", x)
-    results: list[NDArray[Any]] = []
-    outputs: Any = ()
+    dtype = parameter_dtype(model)
+    result: NDArray[Any] | None = None
     for begin in range(0, max(len(x), 1), batch_size):
         rows = slice(begin, begin + batch_size)
-        outputs = model.predict_on_batch(np.ascontiguousarray(x[rows], model.dtype))
-        parts = outputs if isinstance(outputs, tuple) else (outputs,)
-        if not results:
-            results = [np.empty((len(x), *part.shape[1:]), part.dtype) for part in parts]
-        for result, part in zip(results, parts, strict=True):
-            result[rows] = part
-    return tuple(results) if isinstance(outputs, tuple) else results[0]
+        output = model.predict_on_batch(np.ascontiguousarray(x[rows], dtype))
+        if result is None:
+            result = np.empty((len(x), *output.shape[1:]), output.dtype)
+        result[rows] = output
+    assert result is not None
+    return result

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from fastconv.train.callbacks import Callback
+from .callbacks import Callback
 
 __all__ = ["Progress", "describe"]
 

@@ -1,0 +1,239 @@
+"""Conv2d: a layer of convolution (cross-correlation) with bias and, if wanted, ReLU."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from fastconv import _core
+from fastconv.nn import init
+from fastconv.nn.frame import Call, Frame, Needs, Shape
+from fastconv.nn.layer import Layer
+from fastconv.nn.packing import PackedWeight
+from fastconv.nn.parameter import Parameter
+from fastconv.ops import arguments
+from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument, Shape4
+
+
+class Conv2d(Layer):
+    """2-D convolution.
+
+    Parameters
+    ----------
+    in_channels : int or None
+        Channels of the input; None takes them from the first input.
+    out_channels : int
+        Number of filters.
+    kernel_size : int or (int, int)
+        Height and width of a filter.
+    stride, dilation : int or (int, int), default 1
+    padding : int, (h, w), ((top, bottom), (left, right)), "valid", "same" or "same_lower", default 0
+        Zeros around the image. "same": out = ceil(in / stride), the odd one at the end.
+    groups : int, default 1
+        The input's channels are cut into `groups` blocks; `out_channels / groups` filters see one block each.
+    bias : bool, default True
+    activation : None or "relu"
+        Applied in the convolution's last store.
+    name, seed
+        See `Layer`.
+
+    Attributes
+    ----------
+    weight : Parameter
+        (out_channels, in_channels / groups, kernel height, kernel width), whatever the layout of the data.
+    bias : Parameter or None
+        (out_channels,)
+
+    Notes
+    -----
+    output[n, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] * input[n, c, ih, iw] with
+    ih = y*stride - pad + i*dilation, iw likewise.
+    Its gradients are the two other convolutions of `fastconv.ops`: conv2d_backward_input and conv2d_backward_weight.
+    """
+
+    kind: ClassVar[str] = "conv2d"
+    fuses_relu: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        in_channels: int | None,
+        out_channels: int,
+        kernel_size: IntOrPair,
+        stride: IntOrPair = 1,
+        padding: PaddingArgument = 0,
+        dilation: IntOrPair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        activation: str | None = None,
+        *,
+        name: str | None = None,
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        super().__init__(name, seed)
+        op = self.label
+        self.out_channels = arguments.integer(op, "out_channels", out_channels)
+        self.kernel_size = arguments.pair(op, "kernel_size", kernel_size)
+        self.stride = arguments.pair(op, "stride", stride)
+        self.padding = arguments.padding(op, padding)
+        self.dilation = arguments.pair(op, "dilation", dilation)
+        self.groups = arguments.integer(op, "groups", groups)
+        self.activation = arguments.activation(op, activation)
+        if not isinstance(bias, bool | np.bool_):
+            raise TypeError(f"{op}: bias must be True or False, got {arguments.describe(bias)}")
+        if self.groups < 1 or self.out_channels < 1 or self.out_channels % self.groups:
+            raise ValueError(
+                f"{op}: out_channels must be a positive multiple of groups, got "
+                f"out_channels={self.out_channels}, groups={self.groups}"
+            )
+        for what, sizes in (("kernel_size", self.kernel_size), ("stride", self.stride), ("dilation", self.dilation)):
+            if min(sizes) < 1:
+                raise ValueError(f"{op}: {what} must be positive, got {sizes}")
+        self._with_bias = bool(bias)
+        self._weight: Parameter | None = None
+        self._bias: Parameter | None = None
+        self._packed: dict[Shape, PackedWeight] = {}
+        if in_channels is not None:
+            channels = arguments.integer(op, "in_channels", in_channels)
+            if channels < 1 or channels % self.groups:
+                raise ValueError(
+                    f"{op}: in_channels must be a positive multiple of groups, got "
+                    f"in_channels={channels}, groups={self.groups}"
+                )
+            self._create_for(channels)
+            self._draw(self.generator, self.activation == "relu")
+
+    @property
+    def weight(self) -> Parameter:
+        if self._weight is None:
+            raise AttributeError(f"{self.label}: weight exists once in_channels is known (an input was seen)")
+        return self._weight
+
+    @property
+    def bias(self) -> Parameter | None:
+        return self._bias
+
+    def parameters(self) -> dict[str, Parameter]:
+        found = {"weight": self._weight, "bias": self._bias}
+        return {name: parameter for name, parameter in found.items() if parameter is not None}
+
+    def _create_for(self, channels: int) -> None:
+        shape = (self.out_channels, channels // self.groups, *self.kernel_size)
+        self._weight = Parameter(np.zeros(shape, np.float32), "weight")
+        if self._with_bias:
+            self._bias = Parameter(np.zeros(self.out_channels, np.float32), "bias")
+
+    def create(self, *shapes: Shape) -> None:
+        (shape,) = shapes
+        if self._weight is None:
+            if len(shape) != 3 or shape[0] % self.groups:
+                self._refuse(shape)
+            self._create_for(shape[0])
+
+    def _refuse(self, shape: Shape) -> None:
+        wanted = f"{self.groups} groups" if self._weight is None else f"C={self._weight.shape[1] * self.groups}"
+        raise ValueError(f"{self.label}: input must be (N, C, H, W) with {wanted}, got a sample of shape {shape}")
+
+    def draw(self, generator: np.random.Generator, relu_follows: bool) -> None:
+        self.weight.data = init.weight(self.weight.shape, generator, relu_follows)
+
+    def geometry(self, batch: int, shape: Shape) -> _core.Conv2dShape:
+        """Return the judged convolution of `batch` samples of `shape` (C, H, W)."""
+        if len(shape) != 3 or shape[0] != self.weight.shape[1] * self.groups:
+            self._refuse(shape)
+        return _core.Conv2dShape(
+            (batch, shape[0], shape[1], shape[2]),
+            _four(self.weight.shape),
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            self.label,
+        )
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        return self.geometry(1, shapes[0]).output_shape[1:]
+
+    def needs(self, frame: Frame) -> Needs:
+        masks = frame.activation == "relu" and not frame.grad_is_masked
+        return Needs(inputs=self.weight.trainable, output=masks, writes_grad_output=masks)
+
+    def packed(self, geometry: _core.Conv2dShape) -> PackedWeight:
+        """Return the weight packed for this geometry (of any batch)."""
+        key = geometry.input_shape[1:]
+        if key not in self._packed:
+            self._packed[key] = PackedWeight(
+                self.weight, lambda weight: _core.conv2d_pack_weight(geometry, weight, "forward")
+            )
+        return self._packed[key]
+
+    def forward(self, frame: Frame) -> list[Call]:
+        geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
+        bias = None if self._bias is None else self._bias.data
+        run = partial(
+            _core.conv2d_forward,
+            geometry,
+            frame.inputs[0],
+            self.weight.data,
+            bias,
+            frame.output,
+            layout=frame.layout,
+            activation=frame.activation,
+        )
+        if frame.with_backward:
+            return [run]
+        packed = self.packed(geometry)
+        return [lambda: run(packed_weight=packed.array())]
+
+    def backward_calls(self, frame: Frame) -> list[Call]:
+        geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
+        grad, layout = frame.grad_output, frame.layout
+        calls: list[Call] = []
+        if frame.activation == "relu" and not frame.grad_is_masked:
+            calls.append(partial(_core.relu_backward, grad, frame.output, grad))
+        if self._bias is not None and self._bias.trainable:
+            into, more = self._bias.gradient(), frame.accumulates(self._bias)
+            calls.append(partial(_core.conv2d_backward_bias, grad, into, layout=layout, accumulate=more))
+        if self.weight.trainable:
+            into, more = self.weight.gradient(), frame.accumulates(self.weight)
+            calls.append(
+                partial(
+                    _core.conv2d_backward_weight,
+                    geometry,
+                    frame.inputs[0],
+                    grad,
+                    into,
+                    layout=layout,
+                    accumulate=more,
+                )
+            )
+        grad_input: Array | None = frame.grad_inputs[0]
+        if grad_input is not None:
+            calls.append(
+                partial(_core.conv2d_backward_input, geometry, self.weight.data, grad, grad_input, layout=layout)
+            )
+        return calls
+
+    def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
+        geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
+        return conv2d_bytes(geometry, frame)
+
+    def flops(self, *shapes: Shape) -> int:
+        return self.geometry(1, shapes[0]).flops
+
+
+def conv2d_bytes(geometry: _core.Conv2dShape, frame: Frame) -> tuple[int, int]:
+    """Return scratch and packed bytes of one convolution, as `explain` tells them."""
+    name: Literal["float32", "float64"] = "float32" if frame.dtype == np.float32 else "float64"
+    forward = _core.conv2d_explain(geometry, "forward", name, layout=frame.layout)
+    scratch = [forward["scratch_bytes"]]
+    if frame.with_backward:
+        scratch.append(_core.conv2d_explain(geometry, "backward_input", name, layout=frame.layout)["scratch_bytes"])
+        scratch.append(_core.conv2d_explain(geometry, "backward_weight", name, layout=frame.layout)["scratch_bytes"])
+    return max(scratch), forward["packed_weight_bytes"]
+
+
+def _four(shape: Shape) -> Shape4:
+    a, b, c, d = shape
+    return a, b, c, d

@@ -1,0 +1,76 @@
+"""Dropout (Srivastava et al. 2014), inverted: what is kept is scaled in training, inference is the identity."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape
+from fastconv.nn.layer import Layer
+from fastconv.ops import arguments
+from fastconv.ops.arguments import Array
+
+
+class Dropout(Layer):
+    """Set each value to 0 with probability `p` in training, and multiply the others by 1 / (1 - p).
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability, 0 <= p < 1.
+    name, seed
+        See `Layer`.
+    """
+
+    kind: ClassVar[str] = "dropout"
+    in_place: ClassVar[bool] = True
+
+    def __init__(
+        self, p: float = 0.5, *, name: str | None = None, seed: int | np.random.Generator | None = None
+    ) -> None:
+        super().__init__(name, seed)
+        if isinstance(p, bool) or not isinstance(p, int | float | np.floating):
+            raise TypeError(f"{self.label}: p must be a number, got {arguments.describe(p)}")
+        if not 0 <= p < 1:
+            raise ValueError(f"{self.label}: p must lie in [0, 1), got {p}")
+        self.p = float(p)
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def _drops(self, frame: Frame) -> bool:
+        return frame.training and self.p > 0
+
+    def is_view(self, frame: Frame) -> bool:
+        return not self._drops(frame)
+
+    def needs(self, frame: Frame) -> Needs:
+        if not self._drops(frame):
+            return Needs()
+        return Needs(buffers={"mask": Buffer(frame.in_memory(frame.output_shape), frame.dtype)})
+
+    def forward(self, frame: Frame) -> list[Call]:
+        if not self._drops(frame):
+            return [partial(np.copyto, frame.output, frame.inputs[0])]
+        assert frame.generator is not None
+        generator, mask = frame.generator if self.seed is None else self.generator, frame.buffers["mask"]
+        keep, scale = frame.dtype.type(1 - self.p), frame.dtype.type(1 / (1 - self.p))
+
+        def draw() -> None:
+            # floor(u + keep) is 1 with probability keep; all in place, no temporary array
+            generator.random(dtype=frame.dtype, out=mask)
+            np.add(mask, keep, out=mask)
+            np.floor(mask, out=mask)
+            np.multiply(mask, scale, out=mask)
+
+        return [draw, partial(np.multiply, frame.inputs[0], mask, frame.output)]
+
+    def backward_calls(self, frame: Frame) -> list[Call]:
+        grad_input: Array | None = frame.grad_inputs[0]
+        if grad_input is None:
+            return []
+        if not self._drops(frame):
+            return [partial(np.copyto, grad_input, frame.grad_output)]
+        return [partial(np.multiply, frame.grad_output, frame.buffers["mask"], grad_input)]

@@ -1,0 +1,71 @@
+"""Engine: keeps the programs of a model, one for each input shape and mode, and the arena that they share."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastconv import _core
+from fastconv.nn.frame import Shape
+from fastconv.nn.graph import Graph
+from fastconv.nn.program import Losses, Program
+from fastconv.nn.steps import Mode
+
+_PROGRAMS = 8  # a training and an inference program for the full and the last batch, and some to spare
+
+
+class Engine:
+    """Makes, keeps and binds programs.
+
+    Programs run one after another, so one arena, as large as the largest needs, serves all; a program whose arena
+    was replaced by a larger one is bound again when its turn comes.
+
+    Attributes
+    ----------
+    lock : threading.RLock
+        Held while a program runs: calls from several threads take turns.
+    """
+
+    def __init__(self, graph: Graph, generator: np.random.Generator) -> None:
+        self._graph = graph
+        self._generator = generator
+        self._programs: OrderedDict[Hashable, Program] = OrderedDict()
+        self._arena: NDArray[np.uint8] = _core.empty_aligned(0)
+        self.lock = threading.RLock()
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes held now."""
+        return self._arena.nbytes
+
+    def plan(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any], mode: Mode, losses: Losses) -> Program:
+        """Return the program, not bound yet if it is new."""
+        frozen = tuple(parameter.trainable for layer in self._graph.layers for parameter in layer.parameters().values())
+        key = (tuple(input_shapes), dtype, mode, tuple(losses), frozen)
+        program = self._programs.get(key)
+        if program is None:
+            program = Program(self._graph, input_shapes, dtype, mode, losses, self._generator)
+            self._programs[key] = program
+            if len(self._programs) > _PROGRAMS:
+                self._programs.popitem(last=False)
+        self._programs.move_to_end(key)
+        return program
+
+    def program(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any], mode: Mode, losses: Losses = ()) -> Program:
+        """Return the program, ready to load and run."""
+        program = self.plan(input_shapes, dtype, mode, losses)
+        if program.arena_bytes > self._arena.nbytes:
+            self._arena = _core.empty_aligned(program.arena_bytes)
+        if not program.is_bound_to(self._arena):
+            program.bind(self._arena)
+        return program
+
+    def clear(self) -> None:
+        """Forget the programs and give the arena back."""
+        self._programs.clear()
+        self._arena = _core.empty_aligned(0)

@@ -1,0 +1,42 @@
+"""Flatten: images to vectors."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from fastconv import _core
+from fastconv.nn.frame import Call, Frame, Shape
+from fastconv.nn.layer import Layer
+
+
+class Flatten(Layer):
+    """(C, H, W) becomes (C*H*W,) in this order, whatever the memory layout: as PyTorch, to exchange weights."""
+
+    kind: ClassVar[str] = "flatten"
+
+    def __init__(self, *, name: str | None = None) -> None:
+        super().__init__(name)
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        return (math.prod(shapes[0]),)
+
+    def is_view(self, frame: Frame) -> bool:
+        shape = frame.input_shapes[0]  # one channel or one pixel: both layouts are the same bytes
+        return len(shape) == 2 or frame.layout == "NCHW" or shape[1] == 1 or shape[2] * shape[3] == 1
+
+    def forward(self, frame: Frame) -> list[Call]:
+        if self.is_view(frame):
+            return [partial(np.copyto, frame.output, frame.inputs[0].reshape(frame.output_shape))]
+        return [partial(_core.nhwc_to_nchw, frame.inputs[0], frame.output.reshape(frame.input_shapes[0]))]
+
+    def backward_calls(self, frame: Frame) -> list[Call]:
+        grad_input = frame.grad_inputs[0]
+        if grad_input is None:
+            return []
+        if self.is_view(frame):
+            return [partial(np.copyto, grad_input, frame.grad_output.reshape(grad_input.shape))]
+        return [partial(_core.nchw_to_nhwc, frame.grad_output.reshape(frame.input_shapes[0]), grad_input)]

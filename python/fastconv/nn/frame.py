@@ -1,0 +1,94 @@
+"""Frame: one use of a layer. First what it will compute on (shapes, options), then the arrays themselves.
+
+The same layer code serves the eager call and the engine: both make a Frame, ask the layer what it needs, hand it
+arrays (new ones, or views of the arena) and get back a list of calls that are ready to run, any number of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastconv.nn.parameter import Parameter
+from fastconv.ops.arguments import Activation, Array, Layout, memory_shape
+
+Shape: TypeAlias = tuple[int, ...]
+Call: TypeAlias = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """An array a layer wants beside input and output, e.g. max pool's indices; `saved` ones live until backward."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    saved: bool = True
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What backward reads (inputs, output), whether it writes on grad_output, and which buffers the layer wants."""
+
+    inputs: bool = False
+    output: bool = False
+    writes_grad_output: bool = False
+    buffers: Mapping[str, Buffer] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Frame:
+    """One use of a layer.
+
+    Shapes are logical and with the batch: (N, C, H, W) or (N, F). `layout` says how 4-D arrays lie in memory.
+
+    Attributes
+    ----------
+    training : bool
+        Dropout drops, batch norm uses the batch.
+    with_backward : bool
+        backward will follow: keep what it needs.
+    activation : "none" or "relu"
+        What the layer applies before it stores its output: its own, or a ReLU layer that the engine fused into it.
+    grad_is_masked : bool
+        The ReLU's share of backward was done already, by the max pool behind it.
+    masks_grad : bool
+        The layer (a max pool) does that share for the fused ReLU before it.
+    """
+
+    input_shapes: tuple[Shape, ...]
+    output_shape: Shape
+    dtype: np.dtype[Any]
+    layout: Layout = "NHWC"
+    training: bool = False
+    with_backward: bool = False
+    activation: Activation = "none"
+    grad_is_masked: bool = False
+    masks_grad: bool = False
+    generator: np.random.Generator | None = None
+
+    inputs: list[Array] = field(default_factory=list)
+    output: Array = field(init=False)
+    buffers: dict[str, NDArray[Any]] = field(default_factory=dict)
+    grad_output: Array = field(init=False)
+    grad_inputs: list[Array | None] = field(default_factory=list)  # None: not asked for
+    overwritten: set[Parameter] | None = None  # None: every gradient adds to what is there
+
+    @property
+    def batch(self) -> int:
+        return self.output_shape[0]
+
+    def in_memory(self, shape: Shape) -> Shape:
+        """Return the NumPy shape of an array of the logical `shape`."""
+        return memory_shape(shape, self.layout) if len(shape) == 4 else shape
+
+    def accumulates(self, parameter: Parameter) -> bool:
+        """Return whether backward adds to the parameter's gradient; a step's first contribution overwrites."""
+        if self.overwritten is None:
+            return True
+        seen = parameter in self.overwritten
+        self.overwritten.add(parameter)
+        return seen

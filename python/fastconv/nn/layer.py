@@ -1,0 +1,242 @@
+"""Layer: what a layer of a network declares, and how one runs by itself on arrays.
+
+A layer declares its hyper-parameters (checked in __init__ and only there), its parameters, `infer_shape`, what it
+`needs` for backward, and `forward` and `backward` as lists of calls on the arrays of a Frame. The engine runs many of
+them as one program; the eager call below runs one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, overload
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastconv.nn.frame import Call, Frame, Needs, Shape
+from fastconv.nn.graph import Node
+from fastconv.nn.parameter import Parameter
+from fastconv.ops import arguments
+from fastconv.ops.arguments import Activation, Array
+
+
+class Layer:
+    """Base of all layers.
+
+    Called on arrays a layer runs at once, and `backward` follows; called on a symbolic `Input` (or what came out of
+    another layer called so) it adds itself to the graph.
+
+    Parameters
+    ----------
+    name : str, optional
+        Its name in a model's tables and files. Default: kind and number, as "conv2d_1".
+    seed : int or numpy.random.Generator, optional
+        What its random numbers are drawn from. Default: the generator of its model; 0 when it is used alone.
+    """
+
+    kind: ClassVar[str] = "layer"
+    arity: ClassVar[int | None] = 1  # how many inputs; None: two or more
+    activation: Activation = "none"  # what it applies before it stores its output
+    fuses_relu: ClassVar[bool] = False  # can take over a ReLU that follows it
+    can_mask_grad: ClassVar[bool] = False  # can do, in backward, the mask of a ReLU before it
+    in_place: ClassVar[bool] = False  # output may be written over the first input, grad_input over grad_output
+    passes_grad: ClassVar[bool] = False  # every grad_input is grad_output itself
+
+    def __init__(self, name: str | None = None, seed: int | np.random.Generator | None = None) -> None:
+        self.name = _checked_name(self.kind, name)
+        self.seed = seed
+        self._generator: np.random.Generator | None = None
+        self._frame: Frame | None = None
+        self._drawn: tuple[int, ...] | None = None  # the parameters' versions when they were last drawn
+
+    # What a layer declares
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        """Return the output's shape from the inputs', all without batch: (C, H, W) or (F,)."""
+        raise NotImplementedError
+
+    def create(self, *shapes: Shape) -> None:
+        """Create the parameters that the inputs' shapes decide, if they don't exist yet."""
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return the parameters by name; empty until they are created."""
+        return {}
+
+    def draw(self, generator: np.random.Generator, relu_follows: bool) -> None:
+        """Set the parameters' start values."""
+
+    def needs(self, frame: Frame) -> Needs:
+        """Return what must be kept for backward, and the buffers."""
+        return Needs()
+
+    def is_view(self, frame: Frame) -> bool:
+        """Return whether the output is byte for byte the input, so that no call is needed at all."""
+        return False
+
+    def forward(self, frame: Frame) -> list[Call]:
+        """Return the calls that write `frame.output`, and the buffers."""
+        raise NotImplementedError
+
+    def backward_calls(self, frame: Frame) -> list[Call]:
+        """Return the calls that write `frame.grad_inputs` and the parameters' gradients from `frame.grad_output`."""
+        raise NotImplementedError
+
+    def flops(self, *shapes: Shape) -> int:
+        """Return the floating-point operations of forward for one sample (a multiply-add counts two)."""
+        return 0
+
+    def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
+        """Return the most bytes its kernels borrow while they run, and those of weights packed for inference."""
+        return 0, 0
+
+    # Parameters
+
+    @property
+    def label(self) -> str:
+        """How errors call it."""
+        return self.kind if self.name is None else f"{self.kind} {self.name!r}"
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any parameter is; assignment sets all of them."""
+        return any(parameter.trainable for parameter in self.parameters().values())
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for parameter in self.parameters().values():
+            parameter.trainable = value
+
+    def astype(self, dtype: DTypeLike) -> None:
+        """Cast the parameters."""
+        for parameter in self.parameters().values():
+            parameter.astype(dtype)
+
+    def zero_grad(self) -> None:
+        """Set the gradients to zero; `backward` adds to them."""
+        for parameter in self.parameters().values():
+            parameter.zero_grad()
+
+    @property
+    def generator(self) -> np.random.Generator:
+        """The layer's own random numbers, for when it is used alone."""
+        if self._generator is None:
+            self._generator = np.random.default_rng(0 if self.seed is None else self.seed)
+        return self._generator
+
+    def _draw(self, generator: np.random.Generator, relu_follows: bool) -> None:
+        self.draw(generator, relu_follows)
+        self._drawn = tuple(parameter.version for parameter in self.parameters().values())
+
+    def build(self, *shapes: Shape) -> None:
+        """Create and draw the parameters from the layer's own seed, once."""
+        before = len(self.parameters())
+        self.create(*shapes)
+        if len(self.parameters()) > before:
+            self._draw(self.generator, self.activation == "relu")
+
+    def draw_from(self, generator: np.random.Generator, relu_follows: bool) -> None:
+        """Draw again from a model's generator, unless seeded, trained or loaded before, or drawn for another model."""
+        versions = tuple(parameter.version for parameter in self.parameters().values())
+        if self.seed is None and versions and versions == self._drawn:
+            self._draw(generator, relu_follows or self.activation == "relu")
+            self._drawn = None
+
+    # Running alone
+
+    @overload
+    def __call__(self, *inputs: Node, training: bool = False, layout: str = "NCHW") -> Node: ...
+    @overload
+    def __call__(self, *inputs: Array, training: bool = False, layout: str = "NCHW") -> Array: ...
+    def __call__(self, *inputs: Any, training: bool = False, layout: str = "NCHW") -> Any:
+        """Run on arrays, or build the graph.
+
+        Parameters
+        ----------
+        *inputs : numpy.ndarray or Node
+            Arrays (N, C, H, W) or (N, F) of the parameters' dtype; or nodes.
+        training : bool, default False
+            Whether dropout drops.
+        layout : "NCHW" or "NHWC"
+            How 4-D arrays lie in memory, going in and coming out.
+
+        Returns
+        -------
+        numpy.ndarray or Node
+            A new array, or a new node.
+        """
+        if self.arity is None and len(inputs) < 2:
+            raise ValueError(f"{self.label}: takes two or more inputs, got {len(inputs)}")
+        if self.arity is not None and len(inputs) != self.arity:
+            raise ValueError(f"{self.label}: takes {self.arity} input(s), got {len(inputs)}")
+        nodes = [isinstance(value, Node) for value in inputs]
+        if all(nodes):
+            return Node(self, inputs)
+        if any(nodes):
+            raise TypeError(f"{self.label}: inputs must be all arrays or all nodes, got both")
+        where = arguments.layout(self.label, layout)
+        arrays: list[Array] = []
+        for value in inputs:
+            arrays.append(arguments.as_array(self.label, "input", value, None, arrays[0].dtype if arrays else None))
+        shapes = [arguments.logical_shape(a.shape, where) if a.ndim == 4 else a.shape for a in arrays]
+        for shape in shapes:
+            if len(shape) not in (2, 4) or shape[0] != shapes[0][0]:
+                raise ValueError(f"{self.label}: inputs must be (N, C, H, W) or (N, F) of one N, got {shapes}")
+        samples = [shape[1:] for shape in shapes]
+        fresh = not self.parameters()
+        self.build(*samples)
+        if fresh:
+            self.astype(arrays[0].dtype)
+        for parameter in self.parameters().values():
+            arguments.check_array(self.label, "input", arrays[0], None, parameter.dtype)
+        frame = Frame(
+            input_shapes=tuple(shapes),
+            output_shape=(shapes[0][0], *self.infer_shape(*samples)),
+            dtype=arrays[0].dtype,
+            layout=where,
+            training=training,
+            with_backward=True,
+            activation=self.activation,
+            generator=self.generator,
+        )
+        frame.inputs = arrays
+        frame.output = arguments.allocate(self.label, frame.in_memory(frame.output_shape), frame.dtype)
+        for name, buffer in self.needs(frame).buffers.items():
+            frame.buffers[name] = arguments.allocate(self.label, buffer.shape, buffer.dtype)
+        for call in self.forward(frame):
+            call()
+        self._frame = frame
+        return frame.output
+
+    def backward(self, grad_output: Array) -> Any:
+        """Return the gradient of the last call's input; the parameters' gradients are added to their `grad`.
+
+        Parameters
+        ----------
+        grad_output : numpy.ndarray
+            Gradient of the loss with respect to the output, of its shape, dtype and layout.
+
+        Returns
+        -------
+        numpy.ndarray or tuple of them
+            One for each input.
+        """
+        frame = self._frame
+        if frame is None:
+            raise RuntimeError(f"{self.label}: backward needs a call on an array before it")
+        grad = arguments.as_array(self.label, "grad_output", grad_output, None, frame.dtype)
+        if grad.shape != frame.output.shape:
+            raise ValueError(f"{self.label}: grad_output must have shape {frame.output.shape}, got {grad.shape}")
+        frame.grad_output = grad.copy() if self.needs(frame).writes_grad_output else grad
+        grads = [arguments.allocate(self.label, array.shape, array.dtype) for array in frame.inputs]
+        frame.grad_inputs = list(grads)
+        for call in self.backward_calls(frame):
+            call()
+        return grads[0] if len(grads) == 1 else tuple(grads)
+
+    def __repr__(self) -> str:
+        return f"<{self.label}>"
+
+
+def _checked_name(op: str, name: object) -> str | None:
+    if name is None or (isinstance(name, str) and name and name.isprintable()):
+        return name
+    raise ValueError(f"{op}: name must be a non-empty printable str, got {name!r}")

@@ -1,0 +1,160 @@
+"""Linear: a dense layer, with bias and, if wanted, ReLU."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from fastconv import _core
+from fastconv.nn import init
+from fastconv.nn.conv2d import conv2d_bytes
+from fastconv.nn.frame import Call, Frame, Needs, Shape
+from fastconv.nn.layer import Layer
+from fastconv.nn.packing import PackedWeight
+from fastconv.nn.parameter import Parameter
+from fastconv.ops import arguments
+
+
+class Linear(Layer):
+    """output = input @ weight.T + bias.
+
+    Parameters
+    ----------
+    in_features : int or None
+        Length of an input vector; None takes it from the first input.
+    out_features : int
+    bias : bool, default True
+    activation : None or "relu"
+        Applied before the output is stored.
+    name, seed
+        See `Layer`.
+
+    Attributes
+    ----------
+    weight : Parameter
+        (out_features, in_features)
+    bias : Parameter or None
+        (out_features,)
+
+    Notes
+    -----
+    grad_input = grad_output @ weight, grad_weight = grad_output.T @ input, grad_bias = column sums of grad_output.
+    """
+
+    kind: ClassVar[str] = "linear"
+    fuses_relu: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        in_features: int | None,
+        out_features: int,
+        bias: bool = True,
+        activation: str | None = None,
+        *,
+        name: str | None = None,
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        super().__init__(name, seed)
+        op = self.label
+        self.out_features = arguments.integer(op, "out_features", out_features)
+        self.activation = arguments.activation(op, activation)
+        if not isinstance(bias, bool | np.bool_):
+            raise TypeError(f"{op}: bias must be True or False, got {arguments.describe(bias)}")
+        if self.out_features < 1:
+            raise ValueError(f"{op}: out_features must be positive, got {self.out_features}")
+        self._with_bias = bool(bias)
+        self._weight: Parameter | None = None
+        self._bias: Parameter | None = None
+        self._packed: PackedWeight | None = None
+        if in_features is not None:
+            features = arguments.integer(op, "in_features", in_features)
+            if features < 1:
+                raise ValueError(f"{op}: in_features must be positive, got {features}")
+            self._create_for(features)
+            self._draw(self.generator, self.activation == "relu")
+
+    @property
+    def weight(self) -> Parameter:
+        if self._weight is None:
+            raise AttributeError(f"{self.label}: weight exists once in_features is known (an input was seen)")
+        return self._weight
+
+    @property
+    def bias(self) -> Parameter | None:
+        return self._bias
+
+    def parameters(self) -> dict[str, Parameter]:
+        found = {"weight": self._weight, "bias": self._bias}
+        return {name: parameter for name, parameter in found.items() if parameter is not None}
+
+    def _create_for(self, features: int) -> None:
+        self._weight = Parameter(np.zeros((self.out_features, features), np.float32), "weight")
+        if self._with_bias:
+            self._bias = Parameter(np.zeros(self.out_features, np.float32), "bias")
+
+    def create(self, *shapes: Shape) -> None:
+        (shape,) = shapes
+        if self._weight is None:
+            self._check(shape)
+            self._create_for(shape[0])
+
+    def _check(self, shape: Shape) -> None:
+        if len(shape) != 1:
+            raise ValueError(
+                f"{self.label}: input must be (N, F), got a sample of shape {shape}; put Flatten() before it"
+            )
+        if self._weight is not None and shape[0] != self._weight.shape[1]:
+            raise ValueError(f"{self.label}: input must have F={self._weight.shape[1]} features, got {shape[0]}")
+
+    def draw(self, generator: np.random.Generator, relu_follows: bool) -> None:
+        self.weight.data = init.weight(self.weight.shape, generator, relu_follows)
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        self._check(shapes[0])
+        return (self.out_features,)
+
+    def needs(self, frame: Frame) -> Needs:
+        masks = frame.activation == "relu" and not frame.grad_is_masked
+        return Needs(inputs=self.weight.trainable, output=masks, writes_grad_output=masks)
+
+    def packed(self) -> PackedWeight:
+        if self._packed is None:
+            self._packed = PackedWeight(self.weight, lambda weight: _core.linear_pack_weight(weight, "forward"))
+        return self._packed
+
+    def forward(self, frame: Frame) -> list[Call]:
+        bias = None if self._bias is None else self._bias.data
+        run = partial(
+            _core.linear_forward, frame.inputs[0], self.weight.data, bias, frame.output, activation=frame.activation
+        )
+        if frame.with_backward:
+            return [run]
+        packed = self.packed()
+        return [lambda: run(packed_weight=packed.array())]
+
+    def backward_calls(self, frame: Frame) -> list[Call]:
+        grad = frame.grad_output
+        calls: list[Call] = []
+        if frame.activation == "relu" and not frame.grad_is_masked:
+            calls.append(partial(_core.relu_backward, grad, frame.output, grad))
+        if self._bias is not None and self._bias.trainable:
+            into, more = self._bias.gradient(), frame.accumulates(self._bias)
+            calls.append(partial(_core.linear_backward_bias, grad, into, accumulate=more))
+        if self.weight.trainable:
+            into, more = self.weight.gradient(), frame.accumulates(self.weight)
+            calls.append(partial(_core.linear_backward_weight, frame.inputs[0], grad, into, accumulate=more))
+        if frame.grad_inputs[0] is not None:
+            calls.append(partial(_core.linear_backward_input, self.weight.data, grad, frame.grad_inputs[0]))
+        return calls
+
+    def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
+        outputs, inputs = self.weight.shape  # the kernels see a 1x1 convolution of one pixel
+        geometry = _core.Conv2dShape(
+            (frame.batch, inputs, 1, 1), (outputs, inputs, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, self.label
+        )
+        return conv2d_bytes(geometry, frame)
+
+    def flops(self, *shapes: Shape) -> int:
+        return 2 * self.out_features * shapes[0][0]

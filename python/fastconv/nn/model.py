@@ -1,0 +1,368 @@
+"""Model: a graph of layers with a loss and an optimiser, run by the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastconv import losses, optim
+from fastconv.losses import Loss
+from fastconv.nn.activation import ReLU
+from fastconv.nn.batch import Arrays, check_inputs, check_targets
+from fastconv.nn.engine import Engine
+from fastconv.nn.frame import Shape
+from fastconv.nn.graph import Graph, Node
+from fastconv.nn.layer import Layer
+from fastconv.nn.memory_plan import MemoryPlan, memory_plan
+from fastconv.nn.parameter import Parameter, float_dtype
+from fastconv.nn.program import Program
+from fastconv.nn.steps import Mode
+from fastconv.nn.summary import summary
+from fastconv.ops import arguments
+from fastconv.ops.arguments import Array
+from fastconv.optim import Optimizer
+
+Metric: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], float]
+
+_PREDICT = Mode()
+_TRAIN = Mode(training=True, with_backward=True)
+
+
+class Model:
+    """A network between symbolic inputs and outputs.
+
+    Parameters
+    ----------
+    inputs, outputs : Node or sequence of Node
+        What `Input(...)` returned, and what the layers called on it returned.
+    seed : int or numpy.random.Generator, default 0
+        What start values and dropout masks are drawn from.
+    dtype : "float32" or "float64", default "float32"
+        Of the parameters and of all arithmetic; batches are cast to it.
+    layout : "NCHW" or "NHWC", default "NCHW"
+        How 4-D arrays that go in and come out lie in memory. Shapes in this API are (C, H, W) in both.
+
+    Attributes
+    ----------
+    graph : Graph
+    optimizer : Optimizer or None
+    rng : numpy.random.Generator
+
+    Examples
+    --------
+    >>> image = Input((1, 28, 28))
+    >>> x = Flatten()(MaxPool2d(2)(Conv2d(None, 8, 3, activation="relu")(image)))
+    >>> model = Model(image, Linear(None, 10)(x))
+    """
+
+    def __init__(
+        self,
+        inputs: Node | Sequence[Node],
+        outputs: Node | Sequence[Node],
+        *,
+        seed: int | np.random.Generator = 0,
+        dtype: DTypeLike = "float32",
+        layout: str = "NCHW",
+    ) -> None:
+        self.graph = Graph(*([nodes] if isinstance(nodes, Node) else nodes for nodes in (inputs, outputs)))
+        self._dtype = float_dtype("Model", dtype)
+        self.layout = arguments.layout("Model", layout)
+        self._rng = np.random.default_rng(seed)
+        self._engine = Engine(self.graph, self._rng)
+        self._built = False
+        self.optimizer: Optimizer | None = None
+        self._losses: tuple[Loss | None, ...] = ()
+        self._metrics: dict[str, Metric] = {}
+        shapes = [node.shape for node in self.graph.inputs]
+        if None not in shapes:
+            self.build([shape for shape in shapes if shape is not None])
+
+    # Parameters
+
+    def build(self, input_shapes: Sequence[Shape]) -> None:
+        """Create and draw all parameters for inputs of these shapes, (C, H, W) or (F,); the first batch does it too."""
+        self.graph.infer_shapes([tuple(shape) for shape in input_shapes])
+        if self._built:
+            return
+        for layer in self.graph.layers:
+            uses = [node for node in self.graph.nodes if node.layer is layer]
+            readers = [reader.layer for node in uses for reader in self.graph.consumers(node)]
+            layer.draw_from(self._rng, any(isinstance(reader, ReLU) for reader in readers))
+            layer.astype(self._dtype)
+        for name, parameter in self.named_parameters().items():
+            parameter.name = name
+        self._built = True
+
+    def _require_built(self, what: str) -> None:
+        if not self._built:
+            raise RuntimeError(
+                f"Model.{what}: the input's shape is not known yet; call model.build([(C, H, W)]) or give it to Input"
+            )
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Return all parameters, named by layer and role: "conv2d_1.weight"."""
+        return {
+            f"{name}.{role}": parameter
+            for layer, name in self.graph.names.items()
+            for role, parameter in layer.parameters().items()
+        }
+
+    def parameters(self) -> list[Parameter]:
+        return list(self.named_parameters().values())
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The layers by name, in the order in which they run."""
+        return {name: layer for layer, name in self.graph.names.items()}
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype
+
+    def astype(self, dtype: DTypeLike) -> None:
+        """Cast all parameters; the optimiser has to start afresh."""
+        self._dtype = float_dtype("Model.astype", dtype)
+        for layer in self.graph.layers:
+            layer.astype(self._dtype)
+        self._engine.clear()
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """The generator of the dropout masks; its state belongs to a checkpoint."""
+        return self._rng
+
+    @rng.setter
+    def rng(self, generator: np.random.Generator) -> None:
+        if not isinstance(generator, np.random.Generator):
+            raise TypeError(f"Model: rng must be a numpy.random.Generator, got {arguments.describe(generator)}")
+        self._rng = generator
+        self._engine = Engine(self.graph, generator)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of all parameters by name."""
+        self._require_built("state_dict")
+        return {name: parameter.data.copy() for name, parameter in self.named_parameters().items()}
+
+    def load_state_dict(self, state: Mapping[str, Array], strict: bool = True) -> None:
+        """Take over parameters by name; nothing is changed unless all of it fits.
+
+        Parameters
+        ----------
+        state : mapping of str to numpy.ndarray
+            As `state_dict` returns it; float32 and float64 are cast to the model's dtype.
+        strict : bool, default True
+            Refuse missing and unexpected names.
+
+        Raises
+        ------
+        ValueError
+            Lists missing names, unexpected names and wrong shapes.
+        """
+        self._require_built("load_state_dict")
+        parameters = self.named_parameters()
+        problems = []
+        if strict:
+            missing, unexpected = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
+            problems += [f"missing: {', '.join(missing)}"] if missing else []
+            problems += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
+        for name in parameters.keys() & state.keys():
+            value = state[name]
+            if value.shape != parameters[name].shape:
+                problems.append(f"{name} must have shape {parameters[name].shape}, got {value.shape}")
+            if value.dtype.kind != "f":
+                problems.append(f"{name} must be floating point, got {value.dtype}")
+        if problems:
+            raise ValueError(f"Model.load_state_dict: the state does not fit; {'; '.join(problems)}")
+        for name in parameters.keys() & state.keys():
+            parameters[name].data = state[name]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the parameters as a safetensors file, atomically."""
+        from fastconv.io.safetensors import save_file
+
+        self._require_built("save")
+        save_file({name: parameter.data for name, parameter in self.named_parameters().items()}, path)
+
+    def load(self, path: str | os.PathLike[str], strict: bool = True) -> None:
+        """Read the parameters from a safetensors file; see `load_state_dict`."""
+        from fastconv.io.safetensors import load_file
+
+        self.load_state_dict(load_file(path)[0], strict)
+
+    # Training and inference, one batch at a time
+
+    def compile(
+        self,
+        optimizer: str | Optimizer = "rmsprop",
+        loss: str | Loss | Sequence[str | Loss | None] = "cross_entropy",
+        metrics: Sequence[str | Metric] = (),
+    ) -> None:
+        """Choose how the model is trained.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer
+            See `fastconv.optim.get`.
+        loss : str or Loss, or one for each output
+            See `fastconv.losses.get`; None for an output that isn't trained. Several losses are added.
+        metrics : sequence of str or callable
+            See `fastconv.metrics.get`; a callable takes (output, target) and returns a float.
+        """
+        from fastconv import metrics as known_metrics
+
+        chosen: Sequence[Any] = [loss] if isinstance(loss, str | Loss) else loss
+        if len(chosen) != len(self.graph.outputs):
+            raise ValueError(
+                f"Model.compile: loss must name one for each of {len(self.graph.outputs)} outputs, got {loss!r}"
+            )
+        resolved = tuple(None if one is None else losses.get(one) for one in chosen)
+        if not any(resolved):
+            raise ValueError("Model.compile: at least one output must have a loss")
+        if isinstance(metrics, str):
+            raise TypeError(f"Model.compile: metrics must be a sequence, got {metrics!r}; write [{metrics!r}]")
+        named: dict[str, Metric] = {}
+        for metric in metrics:
+            function = known_metrics.get(metric)
+            named[metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)] = function
+        self.optimizer, self._losses, self._metrics = optim.get(optimizer), resolved, named
+
+    @property
+    def loss(self) -> Loss | tuple[Loss | None, ...] | None:
+        """The loss, or one for each output; None before `compile`."""
+        return self._losses[0] if len(self._losses) == 1 else (self._losses or None)
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        return dict(self._metrics)
+
+    def _require_compiled(self, what: str) -> Optimizer:
+        if self.optimizer is None:
+            raise RuntimeError(f"Model.{what}: call model.compile(optimizer, loss) first")
+        return self.optimizer
+
+    def _arrays(self, what: str, x: Arrays) -> tuple[list[NDArray[Any]], list[Shape]]:
+        """Return the input arrays and their logical shapes, and build the model if that is still to be done."""
+        arrays, shapes = check_inputs(what, x, self.graph, self.layout)
+        if not self._built:
+            self.build([shape[1:] for shape in shapes])
+        return arrays, shapes
+
+    def train_on_batch(self, x: Arrays, y: Arrays) -> dict[str, float]:
+        """Do one step of training; returns "loss" and the metrics, computed before the step."""
+        optimizer = self._require_compiled("train_on_batch")
+        arrays, shapes = self._arrays("train_on_batch", x)
+        targets = check_targets("train_on_batch", y, self._losses, shapes[0][0])
+        with self._engine.lock:
+            program = self._engine.program(shapes, self._dtype, _TRAIN, self._losses)
+            program.load(arrays, self.layout)
+            program.load_targets(targets, self.layout)
+            program.forward()
+            logs = self._logs(program, targets, program.losses())
+            program.backward()
+            optimizer.step(self.parameters())
+        return logs
+
+    def test_on_batch(self, x: Arrays, y: Arrays) -> dict[str, float]:
+        """Return "loss" and the metrics of a batch."""
+        self._require_compiled("test_on_batch")
+        arrays, shapes = self._arrays("test_on_batch", x)
+        targets = check_targets("test_on_batch", y, self._losses, shapes[0][0])
+        with self._engine.lock:
+            program = self._engine.program(shapes, self._dtype, _PREDICT, self._losses)
+            program.load(arrays, self.layout)
+            program.load_targets(targets, self.layout)
+            program.forward()
+            return self._logs(program, targets, program.losses())
+
+    def _logs(self, program: Program, targets: Sequence[NDArray[Any]], found: Sequence[float]) -> dict[str, float]:
+        logs = {"loss": sum(found)}
+        outputs = [out for out, loss in zip(program.outputs, self._losses, strict=True) if loss is not None]
+        for index, (output, target) in enumerate(zip(outputs, targets, strict=True)):
+            prefix = "" if len(outputs) == 1 else f"output_{index}_"
+            if prefix:
+                logs[f"{prefix}loss"] = found[index]
+            for name, metric in self._metrics.items():
+                logs[prefix + name] = metric(output, target)
+        return logs
+
+    def predict_on_batch(self, x: Arrays) -> Any:
+        """Return the output for a batch, a new array; a tuple of them where the model has several outputs."""
+        arrays, shapes = self._arrays("predict_on_batch", x)
+        with self._engine.lock:
+            program = self._engine.program(shapes, self._dtype, _PREDICT)
+            program.load(arrays, self.layout)
+            program.forward()
+            results = tuple(self._outside(output) for output in program.outputs)
+        return results[0] if len(results) == 1 else results
+
+    def _outside(self, output: Array) -> Array:
+        """Return a contiguous copy of a (N, C, H, W) view in the model's layout."""
+        view = np.moveaxis(output, 1, -1) if output.ndim == 4 and self.layout == "NHWC" else output
+        return view.copy(order="C")
+
+    def __call__(self, x: Any) -> Any:
+        """On arrays: `predict_on_batch`. On nodes: use the model as a part of a larger graph, weights shared."""
+        nodes = [x] if isinstance(x, Node) else x
+        if not isinstance(nodes, list | tuple) or not any(isinstance(node, Node) for node in nodes):
+            return self.predict_on_batch(x)
+        if len(nodes) != len(self.graph.inputs):
+            raise ValueError(f"Model: takes {len(self.graph.inputs)} nodes, got {len(nodes)}")
+        images: dict[Node, Node] = dict(zip(self.graph.inputs, nodes, strict=True))
+        for node in self.graph.nodes:
+            if node.layer is not None:
+                images[node] = Node(node.layer, [images[source] for source in node.inputs])
+        results = tuple(images[node] for node in self.graph.outputs)
+        return results[0] if len(results) == 1 else results
+
+    # Whole data sets
+
+    def fit(self, x: Any, y: Any = None, **options: Any) -> Any:
+        """Train; see `fastconv.train.fit`."""
+        from fastconv import train
+
+        return train.fit(self, x, y, **options)
+
+    def evaluate(self, x: Any, y: Any = None, **options: Any) -> dict[str, float]:
+        """Return loss and metrics over a data set; see `fastconv.train.evaluate`."""
+        from fastconv import train
+
+        return train.evaluate(self, x, y, **options)
+
+    def predict(self, x: Any, **options: Any) -> Any:
+        """Return the outputs for a data set; see `fastconv.train.predict`."""
+        from fastconv import train
+
+        return train.predict(self, x, **options)
+
+    # Telling about itself
+
+    def _known_shapes(self, what: str, input_shapes: Sequence[Shape] | None) -> list[Shape]:
+        shapes = [node.shape for node in self.graph.inputs] if input_shapes is None else list(input_shapes)
+        known = [tuple(shape) for shape in shapes if shape is not None]
+        if len(known) != len(self.graph.inputs):
+            raise ValueError(
+                f"Model.{what}: pass input_shapes=[(C, H, W)], one for each of {len(self.graph.inputs)} inputs"
+            )
+        if not self._built:
+            self.build(known)
+        return known
+
+    def summary(self, input_shapes: Sequence[Shape] | None = None) -> str:
+        """Return a table: layer, output shape, parameters and FLOPs of one sample, and their totals."""
+        return summary(self.graph, self._known_shapes("summary", input_shapes))
+
+    def plan(self, batch: int, training: bool = True, input_shapes: Sequence[Shape] | None = None) -> MemoryPlan:
+        """Return the bytes that a step of training, or a prediction, of `batch` samples takes; nothing is allocated."""
+        count = arguments.integer("Model.plan", "batch", batch)
+        if count < 0:
+            raise ValueError(f"Model.plan: batch must be at least 0, got {batch}")
+        if training:
+            self._require_compiled("plan(training=True)")
+        shapes = [(count, *shape) for shape in self._known_shapes("plan", input_shapes)]
+        mode = _TRAIN if training else _PREDICT
+        program = self._engine.plan(shapes, self._dtype, mode, self._losses if training else ())
+        return memory_plan(program, self.optimizer)

@@ -1,0 +1,115 @@
+"""Parameter: an array that training changes, its gradient, and a count of its changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastconv._aligned import aligned_zeros
+from fastconv.ops.arguments import Array, describe
+
+
+def float_dtype(op: str, dtype: DTypeLike) -> np.dtype[Any]:
+    """Return float32 or float64 as a dtype, refuse every other."""
+    try:
+        chosen = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{op}: dtype must be float32 or float64, got {describe(dtype)}") from None
+    if chosen not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise TypeError(f"{op}: dtype must be float32 or float64, got {chosen}")
+    return chosen
+
+
+class Parameter:
+    """An array that training changes.
+
+    The memory of `data` stays the same for life (plans and optimisers hold on to it): assigning to `data` copies the
+    values in. Whoever writes *into* `data` calls `touch()` afterwards, so that weights packed for the kernels are
+    packed anew.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        Start values, float32 or float64; copied.
+    name : str
+        For error messages; a model names its parameters by itself.
+    trainable : bool, default True
+        Whether gradients are computed and optimisers change it. Running statistics and frozen weights say False.
+    """
+
+    __slots__ = ("__weakref__", "_data", "_grad", "_version", "name", "trainable")
+
+    def __init__(self, data: Array, name: str = "", trainable: bool = True) -> None:
+        data = np.asarray(data)
+        self._data: Array = aligned_zeros(data.shape, float_dtype("Parameter", data.dtype))
+        np.copyto(self._data, data)
+        self._grad: Array | None = None
+        self._version = 0
+        self.name = name
+        self.trainable = trainable
+
+    @property
+    def data(self) -> Array:
+        """The values; assignment copies into them."""
+        return self._data
+
+    @data.setter
+    def data(self, value: Array) -> None:
+        value = np.asarray(value)
+        if value.shape != self._data.shape:
+            raise ValueError(f"Parameter {self.name!r}: data must have shape {self._data.shape}, got {value.shape}")
+        if value.dtype.kind != "f":
+            raise TypeError(f"Parameter {self.name!r}: data must be floating point, got {value.dtype}")
+        np.copyto(self._data, value, casting="same_kind")
+        self.touch()
+
+    @property
+    def grad(self) -> Array | None:
+        """The gradient that the last backward pass left, None before the first one."""
+        return self._grad
+
+    def gradient(self) -> Array:
+        """Return the gradient's array, made of zeros on first use."""
+        if self._grad is None:
+            self._grad = aligned_zeros(self._data.shape, self._data.dtype)
+        return self._grad
+
+    def zero_grad(self) -> None:
+        if self._grad is not None:
+            self._grad.fill(0)
+
+    @property
+    def version(self) -> int:
+        """How often the values have changed."""
+        return self._version
+
+    def touch(self) -> None:
+        """Note that the values have changed."""
+        self._version += 1
+
+    def astype(self, dtype: DTypeLike) -> None:
+        """Change the dtype; values are cast, the gradient is dropped."""
+        chosen = float_dtype("Parameter.astype", dtype)
+        if chosen != self._data.dtype:
+            data = aligned_zeros(self._data.shape, chosen)
+            np.copyto(data, self._data, casting="same_kind")
+            self._data, self._grad = data, None
+            self.touch()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._data.dtype
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    def __repr__(self) -> str:
+        frozen = "" if self.trainable else ", trainable=False"
+        return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.dtype}{frozen})"

@@ -1,0 +1,175 @@
+"""Program: a graph for one input shape and one mode, as flat lists of calls on views of an arena.
+
+Made in two parts: everything that needs no memory (shapes, fusion, lifetimes, offsets), so that `plan()` can tell the
+bytes beforehand; then `bind`, which makes each view and each call once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastconv import _core
+from fastconv.losses import Loss
+from fastconv.nn.activation import Softmax
+from fastconv.nn.arena import place
+from fastconv.nn.frame import Call, Shape
+from fastconv.nn.graph import Graph, Node
+from fastconv.nn.parameter import Parameter
+from fastconv.nn.schedule import LossSite, Schedule
+from fastconv.nn.steps import Mode, Transfer, Value, fuse, lower
+from fastconv.ops import arguments
+from fastconv.ops.arguments import Array
+
+Losses = Sequence[Loss | None]  # one place for each output; none at all: outputs only
+
+
+class Program:
+    """What the engine runs.
+
+    Use: `bind` once, then for each batch `load`, `run`, and read `outputs`, `value_of`, `grad_of`.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        input_shapes: Sequence[Shape],
+        dtype: np.dtype[Any],
+        mode: Mode,
+        losses: Losses,
+        generator: np.random.Generator,
+    ) -> None:
+        self.mode = mode
+        loss_nodes = [_loss_node(node, loss) for node, loss in zip(graph.outputs, losses, strict=bool(losses))]
+        kept = {*graph.outputs, *mode.keep, *(node for node in loss_nodes if node is not None)}
+        steps, self._values = lower(graph, input_shapes, dtype, mode, kept, generator)
+        self.steps = fuse(steps)
+        self._sites = [
+            LossSite(loss, self._values[node])
+            for node, loss in zip(loss_nodes, losses, strict=True)
+            if node is not None and loss is not None
+        ]
+        self._inputs = [self._values[node] for node in graph.inputs]
+        self._outputs = [self._values[node] for node in graph.outputs]
+        self.schedule = Schedule(self._inputs, self.steps, self._sites, dtype, mode.with_backward)
+        self.arena_bytes = place(self.schedule.blocks)
+        self.parameters = [parameter for layer in graph.layers for parameter in layer.parameters().values()]
+        self._storage: list[Array] = []
+        self.arena: NDArray[np.uint8] | None = None
+
+    # Binding
+
+    def is_bound_to(self, arena: NDArray[np.uint8]) -> bool:
+        """Return whether the views lie in this arena and the parameters' memory is the same still."""
+        return self.arena is arena and all(
+            parameter.data is storage for parameter, storage in zip(self.parameters, self._storage, strict=True)
+        )
+
+    def bind(self, arena: NDArray[np.uint8]) -> None:
+        """Make all views and calls."""
+        self.arena = arena
+        self._storage = [parameter.data for parameter in self.parameters]
+        self._forward: list[Call] = []
+        for step in self.steps:
+            frame = step.frame
+            frame.inputs = [value.slot.array(arena) for value in step.inputs]
+            frame.output = step.output.slot.array(arena)
+            frame.buffers = {name: slot.array(arena) for name, slot in step.buffers.items()}
+            if not step.layer.is_view(frame):
+                self._forward += step.layer.forward(frame)
+        self._losses = [self._bind_loss(site, arena) for site in self._sites]
+        self._backward = self._bind_backward(arena) if self.mode.with_backward else []
+        self._input_arrays = [value.slot.array(arena) for value in self._inputs]
+        self._targets = [site.target.array(arena) for site in self._sites]
+        self.outputs = [_channels_first(value, value.slot.array(arena)) for value in self._outputs]
+
+    def _bind_loss(self, site: LossSite, arena: NDArray[np.uint8]) -> partial[float]:
+        buffers = {name: slot.array(arena) for name, slot in site.buffers.items()}
+        grad = None if site.grad is None else site.grad.array(arena)
+        return partial(site.loss.bind(site.value.slot.array(arena), site.target.array(arena), buffers, grad))
+
+    def _bind_backward(self, arena: NDArray[np.uint8]) -> list[Call]:
+        calls: list[Call] = [_transfer(item, arena) for site in self._sites for item in site.after]
+        calls += [partial(slot.array(arena).fill, 0) for slot in self.schedule.zeros]
+        written: set[Parameter] = set()
+        for step in reversed(self.steps):
+            if step.grad_output is None:
+                continue
+            frame = step.frame
+            frame.overwritten = written
+            frame.grad_output = step.grad_output.array(arena)
+            frame.grad_inputs = [None if slot is None else slot.array(arena) for slot in step.grad_inputs]
+            calls += [_transfer(item, arena) for item in step.before_backward]
+            if not step.shares_grad:
+                calls += step.layer.backward_calls(frame)
+            calls += [_transfer(item, arena) for item in step.after_backward]
+        unreached = [parameter for parameter in self.parameters if parameter.trainable and parameter not in written]
+        return calls + [partial(parameter.gradient().fill, 0) for parameter in unreached]
+
+    # Running
+
+    def load(self, arrays: Sequence[NDArray[Any]], layout: str) -> None:
+        """Copy a batch in, cast to the parameters' dtype and laid out channels-last, in one pass."""
+        for inside, array in zip(self._input_arrays, arrays, strict=True):
+            if layout == "NHWC" or array.ndim != 4:
+                np.copyto(inside, array, casting="unsafe")
+            elif array.dtype == inside.dtype and arguments.is_contiguous(array):
+                _core.nchw_to_nhwc(array, inside)
+            else:
+                np.copyto(np.moveaxis(inside, -1, 1), array, casting="unsafe")
+
+    def load_targets(self, targets: Sequence[NDArray[Any]], layout: str) -> None:
+        """Check and copy the losses' targets, one for each output that has a loss."""
+        for site, into, target in zip(self._sites, self._targets, targets, strict=True):
+            site.loss.load_target(target, site.value.shape, into, layout)
+
+    def forward(self) -> None:
+        for call in self._forward:
+            call()
+
+    def losses(self) -> list[float]:
+        """Return the losses; with backward this also writes the first gradients."""
+        return [loss() for loss in self._losses]
+
+    def backward(self) -> None:
+        for call in self._backward:
+            call()
+
+    # Reading
+
+    def value_of(self, node: Node) -> Array:
+        """Return a view of what a node computed; the node is an output or among `mode.keep`."""
+        assert self.arena is not None
+        value = self._values[node]
+        return _channels_first(value, value.slot.array(self.arena))
+
+    def grad_of(self, node: Node) -> Array:
+        """Return a view of a gradient among `mode.keep_grad`."""
+        value = self._values[node]
+        assert self.arena is not None
+        assert value.grad is not None
+        return _channels_first(value, value.grad.array(self.arena))
+
+
+def _loss_node(output: Node, loss: Loss | None) -> Node | None:
+    """Where the loss of an output is taken: before the Softmax that a cross entropy has in itself."""
+    if loss is None:
+        return None
+    if loss.from_logits and isinstance(output.layer, Softmax):
+        return output.inputs[0]
+    return output
+
+
+def _channels_first(value: Value, array: Array) -> Array:
+    return np.moveaxis(array, -1, 1) if len(value.shape) == 4 else array
+
+
+def _transfer(item: Transfer, arena: NDArray[np.uint8]) -> Call:
+    source, target = item.source.array(arena).reshape(-1), item.target.array(arena).reshape(-1)
+    if item.add:
+        return partial(_core.add, source, target, target)
+    return partial(np.copyto, target, source)

@@ -1,0 +1,44 @@
+"""The table that `model.summary()` shows: a line for each node, then totals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastconv.nn.frame import Shape
+from fastconv.nn.graph import Graph
+
+
+def summary(graph: Graph, input_shapes: Sequence[Shape]) -> str:
+    """Return the table for one sample: layer, output shape, parameters, FLOPs (a multiply-add counts two)."""
+    shapes = graph.infer_shapes(input_shapes)
+    rows = [("layer", "output shape", "parameters", "FLOPs")]
+    seen = set()
+    trainable = frozen = flops = 0
+    for node in graph.nodes:
+        if node.layer is None:
+            rows.append((graph.input_name(node), str(shapes[node]), "", ""))
+            continue
+        name = graph.names[node.layer]
+        parameters = [] if node.layer in seen else list(node.layer.parameters().values())
+        if node.layer in seen:
+            name += " (shared)"
+        seen.add(node.layer)
+        trainable += sum(parameter.size for parameter in parameters if parameter.trainable)
+        frozen += sum(parameter.size for parameter in parameters if not parameter.trainable)
+        work = node.layer.flops(*(shapes[source] for source in node.inputs))
+        flops += work
+        count = sum(parameter.size for parameter in parameters)
+        rows.append((name, str(shapes[node]), f"{count:,}", f"{work:,}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]:>{widths[3]}}".rstrip()
+        for row in rows
+    ]
+    rule = "-" * (sum(widths) + 6)
+    lines[1:1] = [rule]
+    lines += [
+        rule,
+        f"parameters: {trainable + frozen:,} ({trainable:,} trainable, {frozen:,} frozen)",
+        f"FLOPs per sample: {flops:,}",
+    ]
+    return "\n".join(lines)
