@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "cpu/scratch.h"
+
 namespace fastconv {
 namespace bindings {
 
@@ -58,6 +60,14 @@ Activation parse_activation(const char* op, const std::string& name) {
   if (name == "none") return Activation::none;
   if (name == "relu") return Activation::relu;
   value_error(std::string(op) + ": activation must be None or 'relu', got '" + name + "'");
+}
+
+py::array aligned_array(DType dtype, std::int64_t elements) {
+  const std::int64_t item = dtype == DType::float32 ? 4 : 8;
+  void* memory = aligned_new(static_cast<std::size_t>(elements * item));
+  py::capsule owner(memory, [](void* p) { aligned_delete(p); });
+  return py::array(dtype == DType::float32 ? py::dtype::of<float>() : py::dtype::of<double>(), {elements}, {item},
+                   memory, owner);
 }
 
 std::vector<std::int64_t> shape_of(const py::array& array) {

@@ -4,6 +4,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <cstdint>
 #include <initializer_list>
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "core/layout.h"
 #include "core/window.h"
 #include "cpu/kernels/conv_kernels.h"
 
@@ -22,7 +24,6 @@ namespace py = pybind11;
 using OptionalArray = std::optional<py::array>;
 
 enum class DType { float32, float64 };
-enum class Layout { nchw, nhwc };
 
 DType dtype_of(const char* op, const char* argument, const py::array& array);  // TypeError for any other dtype
 DType parse_dtype(const char* op, const std::string& name);
@@ -40,6 +41,9 @@ void check_output(const char* op, const char* argument, const py::array& array, 
 // ValueError when the two arrays share memory (same_allowed: unless they are the very same memory, element by element).
 void check_no_overlap(const char* op, const char* output_name, const py::array& output, const char* input_name,
                       const py::array& input, bool same_allowed = false);
+
+// A 1-D array of its own memory, aligned to 64 bytes.
+py::array aligned_array(DType dtype, std::int64_t elements);
 
 std::vector<std::int64_t> shape_of(const py::array& array);
 // The numpy shape of 4-D data of logical shape (N, C, H, W) in a layout.
@@ -72,6 +76,9 @@ auto dispatch(DType dtype, Function&& function) {
 }
 
 // Each bind_<topic>.cpp adds its functions.
+void bind_conv2d(py::module_& m);
+void bind_layout(py::module_& m);
+void bind_linear(py::module_& m);
 void bind_runtime(py::module_& m);
 
 }  // namespace bindings

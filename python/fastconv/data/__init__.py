@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .augment import RandomShift
-from .dataset import Dataset
-from .digits import load_digits
-from .idx import read_idx
-from .loader import BatchLoader
-from .mnist import load_fashion_mnist, load_mnist
-from .preprocess import Rescale, Standardize
+from fastconv.data.augment import RandomShift
+from fastconv.data.dataset import Dataset
+from fastconv.data.digits import load_digits
+from fastconv.data.idx import read_idx
+from fastconv.data.loader import BatchLoader
+from fastconv.data.mnist import load_fashion_mnist, load_mnist
+from fastconv.data.preprocess import Rescale, Standardize
 
 __all__ = [
     "BatchLoader",

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import Dataset
-from .idx import read_idx
+from fastconv.data.dataset import Dataset
+from fastconv.data.idx import read_idx
 
 __all__ = ["load_digits"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .atomic import atomic_write
-from .safetensors import load_file, save_file
+from fastconv.io.atomic import atomic_write
+from fastconv.io.safetensors import load_file, save_file
 
 __all__ = ["atomic_write", "load_file", "save_file"]

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import atomic_write
+from fastconv.io.atomic import atomic_write
 
 __all__ = ["load_file", "save_file"]
 

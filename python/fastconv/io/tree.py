@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .safetensors import load_file, save_file
+from fastconv.io.safetensors import load_file, save_file
 
 __all__ = ["load_tree", "save_tree"]
 

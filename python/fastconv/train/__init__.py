@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .callbacks import (
+from fastconv.train.callbacks import (
     Callback,
     CSVLogger,
     EarlyStopping,
@@ -11,9 +11,9 @@ from .callbacks import (
     ModelCheckpoint,
     TerminateOnNaN,
 )
-from .checkpoint import CheckpointFolder
-from .fit import evaluate, fit, predict
-from .interrupt import TrainingInterrupted
+from fastconv.train.checkpoint import CheckpointFolder
+from fastconv.train.fit import evaluate, fit, predict
+from fastconv.train.interrupt import TrainingInterrupted
 
 __all__ = [
     "CSVLogger",

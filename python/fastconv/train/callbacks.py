@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io import atomic_write
+from fastconv.io import atomic_write
 
 if TYPE_CHECKING:
-    from .run import Run
+    from fastconv.train.run import Run
 
 __all__ = [
     "CSVLogger",

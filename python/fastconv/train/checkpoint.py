@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from ..io.atomic import remove_leftovers
-from ..io.tree import load_tree, save_tree
+from fastconv.io.atomic import remove_leftovers
+from fastconv.io.tree import load_tree, save_tree
 
 try:
     import fcntl

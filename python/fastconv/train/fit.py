@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import BatchLoader
-from ..data.loader import Transform, check_numbers
-from ..metrics import WeightedMean
-from .callbacks import Callback, History
-from .checkpoint import CheckpointFolder
-from .interrupt import Interruption, TrainingInterrupted
-from .progress import Progress, describe
-from .run import Run
-from .trainable import Trainable, parameter_dtype
+from fastconv.data import BatchLoader
+from fastconv.data.loader import Transform, check_numbers
+from fastconv.metrics import WeightedMean
+from fastconv.train.callbacks import Callback, History
+from fastconv.train.checkpoint import CheckpointFolder
+from fastconv.train.interrupt import Interruption, TrainingInterrupted
+from fastconv.train.progress import Progress, describe
+from fastconv.train.run import Run
+from fastconv.train.trainable import Trainable
 
 __all__ = ["evaluate", "fit", "predict"]
 
@@ -96,11 +96,10 @@ def fit(
     if resume and checkpoint is None:
         raise ValueError("fit: resume needs checkpoint, the folder to continue from, got None")
     x, y, validation_data = _split_validation(x, y, validation_data, validation_split)
-    dtype = parameter_dtype(model)
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
-    loader = BatchLoader(x, y, batch_size, shuffle=shuffle, seed=seed, dtype=dtype, transform=augment)
-    judge = None if validation_data is None else BatchLoader(*validation_data, batch_size, dtype=dtype)
+    loader = BatchLoader(x, y, batch_size, shuffle=shuffle, seed=seed, dtype=model.dtype, transform=augment)
+    judge = None if validation_data is None else BatchLoader(*validation_data, batch_size, dtype=model.dtype)
     if checkpoint is not None and not isinstance(checkpoint, CheckpointFolder):
         checkpoint = CheckpointFolder(checkpoint)
     run = Run(model, loader, epochs, History(), [*callbacks, Progress()] if verbose else callbacks)
@@ -110,7 +109,7 @@ def fit(
             callback.on_train_begin()
         try:
             if folder is not None:
-                _open_run(run, folder, resume)
+                _open_run(run, folder, resume, x.shape[1:])
             _train(run, judge, folder, interruption)
         finally:
             run.interrupted = interruption.signal_number is not None
@@ -135,7 +134,7 @@ def _split_validation(
     return x[:kept], y[:kept], (x[kept:], y[kept:])
 
 
-def _open_run(run: Run, folder: CheckpointFolder, resume: bool) -> None:
+def _open_run(run: Run, folder: CheckpointFolder, resume: bool, x_shape: tuple[int, ...]) -> None:
     if not resume and folder.files():
         raise FileExistsError(
             f"fit: checkpoint must be a folder without checkpoints, unless resume=True continues them, "
@@ -143,6 +142,7 @@ def _open_run(run: Run, folder: CheckpointFolder, resume: bool) -> None:
         )
     state = folder.load() if resume else None
     if state is not None:
+        run.model.predict_on_batch(np.zeros((1, *x_shape), run.model.dtype))  # a model may be built by what it sees
         run.restore(state)
 
 
@@ -225,13 +225,13 @@ def evaluate(
     dict
         Figures by name, "loss" first.
     """
-    figures = _judge(model, BatchLoader(x, y, batch_size, dtype=parameter_dtype(model)))
+    figures = _judge(model, BatchLoader(x, y, batch_size, dtype=model.dtype))
     if verbose:
         print(describe(figures), flush=True)
     return figures
 
 
-def predict(model: Trainable, x: NDArray[Any], *, batch_size: int = 256) -> NDArray[Any]:
+def predict(model: Trainable, x: NDArray[Any], *, batch_size: int = 256) -> Any:
     """Return the model's outputs for all samples.
 
     Parameters
@@ -246,18 +246,19 @@ def predict(model: Trainable, x: NDArray[Any], *, batch_size: int = 256) -> NDAr
     Returns
     -------
     ndarray
-        Shape (N, ...), one row per sample.
+        Shape (N, ...), one row per sample; a tuple of them for a model with several outputs.
     """
     if batch_size < 1:
         raise ValueError(f"predict: batch_size must be at least 1, got {batch_size}")
     check_numbers("predict", "x", x)
-    dtype = parameter_dtype(model)
-    result: NDArray[Any] | None = None
+    results: list[NDArray[Any]] = []
+    outputs: Any = ()
     for begin in range(0, max(len(x), 1), batch_size):
         rows = slice(begin, begin + batch_size)
-        output = model.predict_on_batch(np.ascontiguousarray(x[rows], dtype))
-        if result is None:
-            result = np.empty((len(x), *output.shape[1:]), output.dtype)
-        result[rows] = output
-    assert result is not None
-    return result
+        outputs = model.predict_on_batch(np.ascontiguousarray(x[rows], model.dtype))
+        parts = outputs if isinstance(outputs, tuple) else (outputs,)
+        if not results:
+            results = [np.empty((len(x), *part.shape[1:]), part.dtype) for part in parts]
+        for result, part in zip(results, parts, strict=True):
+            result[rows] = part
+    return tuple(results) if isinstance(outputs, tuple) else results[0]

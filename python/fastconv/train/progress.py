@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from .callbacks import Callback
+from fastconv.train.callbacks import Callback
 
 __all__ = ["Progress", "describe"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..data import BatchLoader
-from ..metrics import WeightedMean
-from .trainable import Trainable
+from fastconv.data import BatchLoader
+from fastconv.metrics import WeightedMean
+from fastconv.train.trainable import Trainable
 
 if TYPE_CHECKING:
-    from .callbacks import Callback, History
+    from fastconv.train.callbacks import Callback, History
 
 __all__ = ["Run"]
 

@@ -9,11 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Trainable", "parameter_dtype"]
+__all__ = ["Trainable"]
 
 
 class Trainable(Protocol):
     """A compiled model."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
 
     @property
     def optimizer(self) -> Any: ...
@@ -32,9 +35,3 @@ class Trainable(Protocol):
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> Any: ...
 
     def save(self, path: str | os.PathLike[str]) -> Any: ...
-
-
-def parameter_dtype(model: Trainable) -> np.dtype[Any]:
-    """Return the type that batches are cast to: that of the parameters, float32 for a model that has none (yet)."""
-    floats = (array.dtype for array in model.state_dict().values() if array.dtype.kind == "f")
-    return next(floats, np.dtype(np.float32))

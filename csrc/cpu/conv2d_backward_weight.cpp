@@ -1,0 +1,219 @@
+// The gradients with respect to weight and bias: sums over all output pixels of the batch. The pixels are cut into blocks
+// and the blocks into groups, both by shape alone; a group is summed in order, then the groups in order. So the bits do not
+// depend on the threads.
+#include <algorithm>
+
+#include "core/checked_math.h"
+#include "cpu/conv2d.h"
+#include "cpu/conv2d_problems.h"
+#include "cpu/depthwise.h"
+#include "cpu/layout.h"
+#include "cpu/scratch.h"
+#include "cpu/threads.h"
+
+namespace fastconv {
+
+namespace {
+
+constexpr std::int64_t kBlockPixels = 256;                  // a block's grad_output stays in the L1 or L2 cache
+constexpr std::int64_t kSourceBytes = 256 * 1024;           // and its source rows in the L2 cache
+constexpr std::int64_t kTasks = 32;                         // shares of work, so that more threads than two find some
+constexpr std::int64_t kBlocksPerTask = 2;                  // channel blocks that share one copy of the source rows
+constexpr std::int64_t kPartialBytes = 32 * 1024 * 1024;    // most memory for the groups' partial sums
+
+struct WeightPlan {
+  SourcePlan source;
+  std::int64_t rows_per_block, row_blocks, columns_per_block, column_blocks;
+  std::int64_t blocks;                  // of pixels, over the batch
+  std::int64_t pixel_groups;            // partial sums
+  std::int64_t channel_blocks, shares;  // of output channels in one group of the convolution
+  std::int64_t group_elements;          // packed gradient of one group of the convolution
+  std::int64_t source_elements;         // scratch per thread
+  std::int64_t partial_elements;        // scratch in all
+  int threads;
+};
+
+template <class T>
+ConvGrid<T> weight_grid(const Conv2dShape& s) {
+  ConvGrid<T> grid = forward_problem<T>(s);
+  if (pointwise(grid)) flatten_grid(grid);
+  return grid;
+}
+
+template <class T>
+WeightPlan plan_weight(const Conv2dShape& s, const ConvGrid<T>& grid, const ConvKernels<T>& kernels) {
+  const std::int64_t item = static_cast<std::int64_t>(sizeof(T));
+  WeightPlan plan{};
+  plan.threads = threads_for(static_cast<double>(s.flops()));
+  plan.source = plan_source(grid, kernels.max_pixels[1], false);
+  std::int64_t columns = grid.out_w;
+  while (columns > 16 && (columns > 2 * kBlockPixels || block_elements(grid, plan.source, 1, columns) * item > kSourceBytes))
+    columns = std::max<std::int64_t>(16, std::min(ceil_div(columns, 2), kBlockPixels));
+  std::int64_t rows = columns < grid.out_w ? 1 : std::min(grid.out_h, std::max<std::int64_t>(1, kBlockPixels / columns));
+  while (rows > 1 && block_elements(grid, plan.source, rows, columns) * item > kSourceBytes) --rows;
+  plan.rows_per_block = ceil_div(grid.out_h, ceil_div(grid.out_h, rows));
+  plan.row_blocks = ceil_div(grid.out_h, plan.rows_per_block);
+  plan.columns_per_block = ceil_div(grid.out_w, ceil_div(grid.out_w, columns));
+  plan.column_blocks = ceil_div(grid.out_w, plan.columns_per_block);
+  plan.blocks = grid.n * plan.row_blocks * plan.column_blocks;
+
+  plan.channel_blocks = block_count(s.ocg(), kernels.vector_size);
+  plan.shares = ceil_div(plan.channel_blocks, kBlocksPerTask);
+  plan.group_elements = packed_group_elements(s.ocg(), s.icg(), s.kh * s.kw, kernels.vector_size);
+  const std::int64_t affordable = kPartialBytes / item / std::max<std::int64_t>(1, plan.group_elements * s.groups);
+  plan.pixel_groups = std::clamp<std::int64_t>(std::min(ceil_div(kTasks, plan.shares * s.groups), affordable), 1,
+                                               std::max<std::int64_t>(1, plan.blocks));
+  if (plan.source.mode != SourceMode::in_place)
+    plan.source_elements = round_up(block_elements(grid, plan.source, plan.rows_per_block, plan.columns_per_block), 16);
+  plan.partial_elements = plan.pixel_groups * s.groups * plan.group_elements;
+  return plan;
+}
+
+// Adds one block of pixels to the gradient of the channel blocks [block0, block1) of one group.
+template <class T>
+void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& plan, const Block& b, std::int64_t block0,
+               std::int64_t block1, const T* grad_output, T* partial, T* scratch, bool accumulate,
+               const ConvKernels<T>& kernels) {
+  const SourceView<T> source = view_source(grid, plan.source, b, scratch);
+  const std::int64_t taps = s.kh * s.kw, icg = s.icg();
+  const bool merged = source.tap_w == icg;  // the taps of a kernel row lie side by side
+  const std::int64_t run = merged ? s.kw * icg : icg, runs = merged ? 1 : s.kw;
+  WeightTileArgs<T> a{};
+  a.input_row = source.row, a.input_pixel = source.pixel;
+  a.grad_pixel = s.oc, a.grad_row = grid.out_w * s.oc;
+  a.rows = b.rows, a.pixels = b.columns;
+  a.accumulate = accumulate;
+  const T* grad = grad_output + ((b.image * grid.out_h + b.row0) * grid.out_w + b.column0) * s.oc + b.group * s.ocg();
+  for (std::int64_t block = block0; block < block1; ++block) {
+    const std::int64_t first = block * 2 * kernels.vector_size;
+    const int vectors = block_vectors(s.ocg(), first, kernels.vector_size);
+    const std::int64_t width = vectors * kernels.vector_size;
+    const auto* tiles = kernels.weight_tile[vectors - 1];
+    const std::int64_t count = ceil_div(run, kernels.max_entries), size = run / count, larger = run % count;
+    a.grad_output = grad + first;
+    a.channels = static_cast<int>(std::min<std::int64_t>(width, s.ocg() - first));
+    a.grad = partial + first * icg * taps;
+    for (std::int64_t kh = 0; kh < s.kh; ++kh)
+      for (std::int64_t r = 0; r < runs; ++r) {
+        a.input = source.data + kh * source.tap_h + r * source.tap_w;
+        for (std::int64_t t = 0; t < count; ++t) {
+          const std::int64_t entries = size + (t < larger ? 1 : 0);
+          tiles[entries - 1](a);
+          a.input += entries;
+          a.grad += entries * width;
+        }
+      }
+  }
+}
+
+// Sums the partial gradients in order and brings [block][kh][kw][ic][oc] to (OC, IC/groups, KH, KW).
+template <class T>
+void collect(const Conv2dShape& s, const WeightPlan& plan, const T* partial, T* grad_weight, bool accumulate,
+             int vector_size) {
+  const std::int64_t icg = s.icg(), taps = s.kh * s.kw, stride = s.groups * plan.group_elements;
+  parallel_for(s.oc, plan.threads, [&](std::int64_t oc, int) {
+    const std::int64_t channel = oc % s.ocg(), first = channel / (2 * vector_size) * 2 * vector_size;
+    const std::int64_t width = block_vectors(s.ocg(), first, vector_size) * vector_size;
+    const T* from = partial + oc / s.ocg() * plan.group_elements + first * icg * taps + (channel - first);
+    T* to = grad_weight + oc * icg * taps;
+    for (std::int64_t tap = 0; tap < taps; ++tap)
+      for (std::int64_t ic = 0; ic < icg; ++ic) {
+        T sum = accumulate ? to[ic * taps + tap] : T(0);
+        for (std::int64_t g = 0; g < plan.pixel_groups; ++g) sum += from[g * stride + (tap * icg + ic) * width];
+        to[ic * taps + tap] = sum;
+      }
+  });
+}
+
+template <class T>
+void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_output, T* grad_weight, bool accumulate) {
+  const ConvKernels<T>& kernels = active_kernel_set<T>().conv;
+  ConvGrid<T> grid = weight_grid<T>(s);
+  grid.source = input;
+  const WeightPlan plan = plan_weight(s, grid, kernels);
+  const Scratch partials(static_cast<std::size_t>(plan.partial_elements) * sizeof(T));
+  const Scratch sources(static_cast<std::size_t>(plan.threads * plan.source_elements) * sizeof(T));
+
+  parallel_for(plan.pixel_groups * s.groups * plan.shares, plan.threads, [&](std::int64_t task, int thread) {
+    const std::int64_t share = task % plan.shares, group = task / plan.shares % s.groups;
+    const std::int64_t pixel_group = task / plan.shares / s.groups;
+    const std::int64_t block0 = share * kBlocksPerTask;
+    const std::int64_t block1 = std::min(plan.channel_blocks, block0 + kBlocksPerTask);
+    T* partial = partials.as<T>() + (pixel_group * s.groups + group) * plan.group_elements;
+    T* scratch = sources.as<T>() + thread * plan.source_elements;
+    const std::int64_t begin = plan.blocks * pixel_group / plan.pixel_groups;
+    const std::int64_t end = plan.blocks * (pixel_group + 1) / plan.pixel_groups;
+    for (std::int64_t index = begin; index < end; ++index) {
+      Block b{};
+      b.group = group;
+      b.column0 = index % plan.column_blocks * plan.columns_per_block;
+      b.row0 = index / plan.column_blocks % plan.row_blocks * plan.rows_per_block;
+      b.image = index / plan.column_blocks / plan.row_blocks;
+      b.rows = std::min(plan.rows_per_block, grid.out_h - b.row0);
+      b.columns = std::min(plan.columns_per_block, grid.out_w - b.column0);
+      add_block(s, grid, plan, b, block0, block1, grad_output, partial, scratch, index > begin, kernels);
+    }
+  });
+  collect(s, plan, partials.as<T>(), grad_weight, accumulate, kernels.vector_size);
+}
+
+constexpr std::int64_t kBiasGroups = 16;
+constexpr std::int64_t kBiasRows = 256;  // rows summed before their sum is added to the group's: keeps the rounding small
+
+}  // namespace
+
+template <class T>
+void conv2d_backward_weight(const Conv2dShape& s, const T* input, const T* grad_output, T* grad_weight, Layout layout,
+                            bool accumulate) {
+  if (s.n == 0) {
+    if (!accumulate) std::fill_n(grad_weight, element_count(s.weight_shape()), T(0));
+    return;
+  }
+  const ChannelsLastInput<T> source(s.input_shape(), layout, input);
+  const ChannelsLastInput<T> gradient(s.output_shape(), layout, grad_output);
+  if (takes_depthwise(s))
+    depthwise_backward_weight(s, source.data(), gradient.data(), grad_weight, accumulate);
+  else
+    direct_backward_weight(s, source.data(), gradient.data(), grad_weight, accumulate);
+}
+
+template <class T>
+void conv2d_backward_bias(const Shape4& shape, const T* grad_output, T* grad_bias, Layout layout, bool accumulate) {
+  const std::int64_t channels = shape[1], rows = shape[0] * shape[2] * shape[3];
+  if (!accumulate) std::fill_n(grad_bias, channels, T(0));
+  if (rows == 0) return;
+  const ChannelsLastInput<T> gradient(shape, layout, grad_output);
+  const auto column_sum = active_kernel_set<T>().conv.column_sum;
+  const std::int64_t groups = std::min(kBiasGroups, ceil_div(rows, kBiasRows));
+  const std::int64_t pitch = round_up(channels, 16);
+  const Scratch sums(static_cast<std::size_t>(2 * groups * pitch) * sizeof(T));
+  parallel_for(groups, threads_for(static_cast<double>(rows * channels)), [&](std::int64_t group, int) {
+    T* total = sums.as<T>() + 2 * group * pitch;
+    T* part = total + pitch;
+    std::fill_n(total, channels, T(0));
+    const std::int64_t end = rows * (group + 1) / groups;
+    for (std::int64_t row = rows * group / groups; row < end; row += kBiasRows) {
+      std::fill_n(part, channels, T(0));
+      column_sum(gradient.data() + row * channels, std::min(kBiasRows, end - row), channels, part);
+      for (std::int64_t c = 0; c < channels; ++c) total[c] += part[c];
+    }
+  });
+  for (std::int64_t group = 0; group < groups; ++group)
+    for (std::int64_t c = 0; c < channels; ++c) grad_bias[c] += sums.as<T>()[2 * group * pitch + c];
+}
+
+template <class T>
+std::int64_t backward_weight_scratch_bytes(const Conv2dShape& s) {
+  if (takes_depthwise(s)) return depthwise_backward_weight_elements(s) * static_cast<std::int64_t>(sizeof(T));
+  const WeightPlan plan = plan_weight(s, weight_grid<T>(s), active_kernel_set<T>().conv);
+  return (plan.partial_elements + plan.threads * plan.source_elements) * static_cast<std::int64_t>(sizeof(T));
+}
+
+template std::int64_t backward_weight_scratch_bytes<float>(const Conv2dShape&);
+template std::int64_t backward_weight_scratch_bytes<double>(const Conv2dShape&);
+template void conv2d_backward_weight(const Conv2dShape&, const float*, const float*, float*, Layout, bool);
+template void conv2d_backward_weight(const Conv2dShape&, const double*, const double*, double*, Layout, bool);
+template void conv2d_backward_bias(const Shape4&, const float*, float*, Layout, bool);
+template void conv2d_backward_bias(const Shape4&, const double*, double*, Layout, bool);
+
+}  // namespace fastconv

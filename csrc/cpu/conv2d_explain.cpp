@@ -1,0 +1,94 @@
+// What a convolution call would do: the same plans that the passes run, put into words.
+#include <algorithm>
+#include <stdexcept>
+
+#include "cpu/conv2d.h"
+#include "cpu/conv2d_problems.h"
+#include "cpu/depthwise.h"
+#include "cpu/layout.h"
+#include "cpu/threads.h"
+
+namespace fastconv {
+
+template <class T>
+std::int64_t backward_weight_scratch_bytes(const Conv2dShape& shape);  // conv2d_backward_weight.cpp
+
+namespace {
+
+template <class T>
+void explain_direct(const DirectConv<T>& problem, Conv2dExplanation& e) {
+  const DirectPlan plan = plan_direct(problem);
+  const auto bytes = static_cast<std::int64_t>(sizeof(T)) * plan.threads * plan.scratch_elements;
+  e.scratch_bytes = std::max(e.scratch_bytes, bytes);
+  e.threads = std::max(e.threads, plan.threads);
+  if (plan.source.mode == SourceMode::rows)
+    e.notes.push_back("blocks of " + std::to_string(plan.rows_per_block) + " rows are copied with their zero padding");
+  if (plan.source.mode == SourceMode::gather)
+    e.notes.push_back("every window is gathered (stride or dilation far wider than the kernel)");
+}
+
+}  // namespace
+
+Pass parse_pass(const char* op, const std::string& name) {
+  if (name == "forward") return Pass::forward;
+  if (name == "backward_input") return Pass::backward_input;
+  if (name == "backward_weight") return Pass::backward_weight;
+  throw std::invalid_argument(std::string(op) +
+                              ": pass must be 'forward', 'backward_input' or 'backward_weight', got '" + name + "'");
+}
+
+Algorithm parse_algorithm(const char* op, const std::string& name) {
+  if (name == "auto") return Algorithm::automatic;
+  if (name == "direct") return Algorithm::direct;
+  throw std::invalid_argument(std::string(op) + ": algo must be 'auto' or 'direct', got '" + name + "'");
+}
+
+template <class T>
+Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout, Algorithm) {
+  Conv2dExplanation e{};
+  const bool depthwise = takes_depthwise(s);
+  const int vector = active_kernel_set<T>().conv.vector_size;
+  const auto item = static_cast<std::int64_t>(sizeof(T));
+  e.algorithm = depthwise ? "depthwise" : "direct";
+  e.packed_weight_bytes = packed_weight_elements<T>(s, pass) * item;
+  e.threads = threads_for((depthwise ? 4.0 : 1.0) * static_cast<double>(s.flops()));
+
+  std::int64_t converted = 0;
+  const auto convert = [&](const Shape4& shape, const char* text) {
+    if (!needs_conversion(shape, layout)) return;
+    e.layout_conversions.push_back(text);
+    converted += static_cast<std::int64_t>(element_count(shape)) * item;
+  };
+  const std::int64_t lanes = pass == Pass::backward_input ? s.icg() : s.ocg();
+  if (pass == Pass::forward) {
+    convert(s.input_shape(), "input NCHW -> NHWC");
+    convert(s.output_shape(), "output NHWC -> NCHW");
+    if (!depthwise) explain_direct(forward_problem<T>(s), e);
+  } else if (pass == Pass::backward_input) {
+    convert(s.output_shape(), "grad_output NCHW -> NHWC");
+    convert(s.input_shape(), "grad_input NHWC -> NCHW");
+    std::int64_t phases = 0;
+    if (!depthwise)
+      for_each_phase(s, [&](const BackwardInputPhase& phase) {
+        if (!phase.no_taps() && phases++ == 0) explain_direct(backward_input_problem<T>(s, phase), e);
+      });
+    if (phases > 1) e.notes.push_back(std::to_string(phases) + " stride phases, each a stride-1 convolution of grad_output");
+  } else {
+    convert(s.input_shape(), "input NCHW -> NHWC");
+    convert(s.output_shape(), "grad_output NCHW -> NHWC");
+    e.scratch_bytes = backward_weight_scratch_bytes<T>(s);
+  }
+  e.kernel = depthwise ? "one filter per channel, channels in the vector lanes"
+                       : (pass == Pass::backward_weight ? "(kw, ic) entries by output channels, summed over pixels"
+                                                        : "pixels by output channels, broadcast times packed weights");
+  if (!depthwise && 4 * lanes <= vector)
+    e.notes.push_back("slow: " + std::to_string(lanes) + " output channels" + (s.groups > 1 ? " per group" : "") +
+                      " fill " + std::to_string(lanes) + " of " + std::to_string(vector) + " vector lanes");
+  e.scratch_bytes += converted + e.packed_weight_bytes;
+  return e;
+}
+
+template Conv2dExplanation explain_conv2d<float>(const Conv2dShape&, Pass, Layout, Algorithm);
+template Conv2dExplanation explain_conv2d<double>(const Conv2dShape&, Pass, Layout, Algorithm);
+
+}  // namespace fastconv

@@ -1,0 +1,62 @@
+#include "cpu/conv2d.h"
+#include "cpu/conv2d_problems.h"
+#include "cpu/depthwise.h"
+#include "cpu/layout.h"
+#include "cpu/scratch.h"
+
+namespace fastconv {
+
+template <class T>
+DirectConv<T> forward_problem(const Conv2dShape& s) {
+  DirectConv<T> p{};
+  p.n = s.n, p.source_h = s.ih, p.source_w = s.iw, p.groups = s.groups, p.icg = s.icg();
+  p.origin_h = -s.pad_top, p.origin_w = -s.pad_left;
+  p.step_h = s.stride_h, p.step_w = s.stride_w;
+  p.taps_h = s.kh, p.taps_w = s.kw, p.tap_step_h = s.dilation_h, p.tap_step_w = s.dilation_w;
+  p.out_h = s.oh, p.out_w = s.ow, p.ocg = s.ocg();
+  p.output_pixel = s.oc, p.output_row = s.ow * s.oc, p.output_image = s.oh * s.ow * s.oc;
+  p.activation = Activation::none;
+  return p;
+}
+
+template <class T>
+WeightView<T> forward_weight(const Conv2dShape& s, const T* weight) {
+  const std::int64_t taps = s.kh * s.kw, filter = s.icg() * taps;
+  return {weight, s.groups, s.ocg(), s.icg(), s.kh, s.kw, s.ocg() * filter, filter, taps, s.kw, 1};
+}
+
+template <class T>
+void conv2d_forward(const Conv2dShape& s, const T* input, const T* weight, const T* bias, T* output, Layout layout,
+                    Activation activation, const T* packed) {
+  if (s.n == 0) return;
+  const ChannelsLastInput<T> source(s.input_shape(), layout, input);
+  const ChannelsLastOutput<T> target(s.output_shape(), layout, output);
+  const Scratch own(packed ? 0 : static_cast<std::size_t>(packed_weight_elements<T>(s, Pass::forward)) * sizeof(T));
+  if (!packed) {
+    pack_conv2d_weight(s, weight, Pass::forward, own.as<T>());
+    packed = own.as<T>();
+  }
+  if (takes_depthwise(s)) {
+    depthwise_forward(s, source.data(), packed, bias, target.data(), activation);
+  } else {
+    DirectConv<T> p = forward_problem<T>(s);
+    p.source = source.data();
+    p.weight = packed;
+    p.bias = bias;
+    p.output = target.data();
+    p.activation = activation;
+    run_direct(p);
+  }
+  target.finish();
+}
+
+template DirectConv<float> forward_problem(const Conv2dShape&);
+template DirectConv<double> forward_problem(const Conv2dShape&);
+template WeightView<float> forward_weight(const Conv2dShape&, const float*);
+template WeightView<double> forward_weight(const Conv2dShape&, const double*);
+template void conv2d_forward(const Conv2dShape&, const float*, const float*, const float*, float*, Layout, Activation,
+                             const float*);
+template void conv2d_forward(const Conv2dShape&, const double*, const double*, const double*, double*, Layout,
+                             Activation, const double*);
+
+}  // namespace fastconv

@@ -1,0 +1,38 @@
+// The direct convolution's loop nest, shared by forward, backward-input and linear: a correlation of a zero-padded
+// channels-last source with packed weights. No im2col matrix: the register tile reads image rows as they lie.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/isa.h"
+#include "cpu/source_block.h"
+
+namespace fastconv {
+
+// output[n][oh][ow][g*ocg + oc] = activation(bias + sum over (th, tw, c) of window(oh, ow)(th, tw)[g*icg + c] * weight[g][oc][th][tw][c])
+template <class T>
+struct DirectConv : ConvGrid<T> {
+  const T* weight;  // packed, one group after the other
+  const T* bias;
+  T* output;
+  std::int64_t ocg;
+  std::int64_t output_image, output_row, output_pixel;  // elements between neighbours
+  Activation activation;
+};
+
+struct DirectPlan {
+  SourcePlan source;
+  std::int64_t rows_per_block, row_blocks, columns_per_block, column_blocks;
+  std::int64_t channel_blocks, channel_chunks;         // blocks of output channels, and shares of them for threads
+  std::int64_t chunk_taps_h, chunk_taps_w, chunk_run;  // the part of the weights that stays in the L2 cache
+  std::int64_t scratch_elements;                       // per thread
+  int threads;
+};
+
+template <class T>
+DirectPlan plan_direct(const DirectConv<T>& problem);
+
+template <class T>
+void run_direct(const DirectConv<T>& problem);
+
+}  // namespace fastconv

@@ -1,0 +1,36 @@
+#include "cpu/pack_weight.h"
+
+#include <algorithm>
+
+#include "cpu/threads.h"
+
+namespace fastconv {
+
+template <class T>
+void pack_weight(const WeightView<T>& w, int vector_size, T* packed) {
+  const std::int64_t taps = w.taps_h * w.taps_w;
+  const std::int64_t blocks = block_count(w.outputs, vector_size);
+  const std::int64_t group_elements = packed_group_elements(w.outputs, w.inputs, taps, vector_size);
+  const int threads = threads_for(8.0 * static_cast<double>(w.groups) * static_cast<double>(group_elements));
+
+  parallel_for(w.groups * blocks, threads, [&](std::int64_t task, int) {
+    const std::int64_t group = task / blocks, first = task % blocks * 2 * vector_size;
+    const int width = block_vectors(w.outputs, first, vector_size) * vector_size;
+    const std::int64_t valid = std::min<std::int64_t>(width, w.outputs - first);
+    T* block = packed + group * group_elements + first * w.inputs * taps;
+    const T* source = w.data + group * w.group_stride + first * w.output_stride;
+    for (std::int64_t th = 0; th < w.taps_h; ++th)
+      for (std::int64_t tw = 0; tw < w.taps_w; ++tw)
+        for (std::int64_t i = 0; i < w.inputs; ++i) {
+          const T* from = source + th * w.tap_h_stride + tw * w.tap_w_stride + i * w.input_stride;
+          T* to = block + ((th * w.taps_w + tw) * w.inputs + i) * width;
+          for (std::int64_t o = 0; o < valid; ++o) to[o] = from[o * w.output_stride];
+          for (std::int64_t o = valid; o < width; ++o) to[o] = T(0);
+        }
+  });
+}
+
+template void pack_weight(const WeightView<float>&, int, float*);
+template void pack_weight(const WeightView<double>&, int, double*);
+
+}  // namespace fastconv

@@ -1,0 +1,137 @@
+#include "cpu/source_block.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/checked_math.h"
+
+namespace fastconv {
+
+namespace {
+
+constexpr std::int64_t kGatherAboveBytes = 4 * 1024 * 1024;  // rows scratch of one tile that calls for gathering
+constexpr std::int64_t kAliasBytes = 4096;                   // pixels this far apart share one set of the L1 cache
+constexpr std::int64_t kAliasChannels = 512;                 // below, a tile's pixels still fit the set
+constexpr std::int64_t kPitchPadding = 16;
+
+struct Window {  // the source region under a block of outputs
+  std::int64_t height, width;
+};
+
+template <class T>
+Window window_of(const ConvGrid<T>& g, std::int64_t rows, std::int64_t columns) {
+  return {(rows - 1) * g.step_h + (g.taps_h - 1) * g.tap_step_h + 1,
+          (columns - 1) * g.step_w + (g.taps_w - 1) * g.tap_step_w + 1};
+}
+
+template <class T>
+bool touches_padding(const ConvGrid<T>& g) {
+  const Window all = window_of(g, g.out_h, g.out_w);
+  return g.origin_h < 0 || g.origin_w < 0 || g.origin_h + all.height > g.source_h ||
+         g.origin_w + all.width > g.source_w;
+}
+
+template <class T>
+bool aliases(std::int64_t pixel_elements) {
+  return pixel_elements >= kAliasChannels && pixel_elements * static_cast<std::int64_t>(sizeof(T)) % kAliasBytes == 0;
+}
+
+// Copies the block's source rows, zeros where the window leaves the image.
+template <class T>
+void copy_rows(const ConvGrid<T>& g, std::int64_t pitch, const Block& b, T* scratch) {
+  const Window w = window_of(g, b.rows, b.columns);
+  const std::int64_t source_pixel = g.groups * g.icg;
+  const std::int64_t h0 = g.origin_h + b.row0 * g.step_h, w0 = g.origin_w + b.column0 * g.step_w;
+  const std::int64_t left = std::clamp<std::int64_t>(-w0, 0, w.width);
+  const std::int64_t right = std::clamp<std::int64_t>(g.source_w - w0, left, w.width);
+  const T* image = g.source + b.image * g.source_h * g.source_w * source_pixel + b.group * g.icg;
+  const auto zero = [pitch](T* to, std::int64_t pixels) {
+    std::memset(to, 0, static_cast<std::size_t>(pixels * pitch) * sizeof(T));
+  };
+  for (std::int64_t r = 0; r < w.height; ++r) {
+    T* to = scratch + r * w.width * pitch;
+    const std::int64_t ih = h0 + r;
+    if (ih < 0 || ih >= g.source_h || left == right) {
+      zero(to, w.width);
+      continue;
+    }
+    zero(to, left);
+    const T* from = image + (ih * g.source_w + w0 + left) * source_pixel;
+    if (source_pixel == pitch) {
+      std::memcpy(to + left * pitch, from, static_cast<std::size_t>((right - left) * source_pixel) * sizeof(T));
+    } else {
+      for (std::int64_t x = left; x < right; ++x, from += source_pixel)
+        std::memcpy(to + x * pitch, from, static_cast<std::size_t>(g.icg) * sizeof(T));
+    }
+    zero(to + right * pitch, w.width - right);
+  }
+}
+
+// Copies every pixel's window [th][tw][c].
+template <class T>
+void gather_windows(const ConvGrid<T>& g, const Block& b, T* to) {
+  const std::int64_t source_pixel = g.groups * g.icg;
+  const std::size_t bytes = static_cast<std::size_t>(g.icg) * sizeof(T);
+  const T* image = g.source + b.image * g.source_h * g.source_w * source_pixel + b.group * g.icg;
+  for (std::int64_t r = 0; r < b.rows; ++r)
+    for (std::int64_t x = 0; x < b.columns; ++x)
+      for (std::int64_t th = 0; th < g.taps_h; ++th)
+        for (std::int64_t tw = 0; tw < g.taps_w; ++tw, to += g.icg) {
+          const std::int64_t ih = g.origin_h + (b.row0 + r) * g.step_h + th * g.tap_step_h;
+          const std::int64_t iw = g.origin_w + (b.column0 + x) * g.step_w + tw * g.tap_step_w;
+          if (ih >= 0 && ih < g.source_h && iw >= 0 && iw < g.source_w)
+            std::memcpy(to, image + (ih * g.source_w + iw) * source_pixel, bytes);
+          else
+            std::memset(to, 0, bytes);
+        }
+}
+
+}  // namespace
+
+template <class T>
+SourcePlan plan_source(const ConvGrid<T>& g, std::int64_t tile, bool avoid_aliasing) {
+  const bool repitch = avoid_aliasing && aliases<T>(g.icg * g.step_w);
+  const bool copy = touches_padding(g) || (g.groups > 1 && g.taps_h * g.taps_w > 1) ||
+                    (avoid_aliasing && aliases<T>(g.groups * g.icg * g.step_w) && g.out_w > 4);
+  if (!copy) return {SourceMode::in_place, g.groups * g.icg};
+  const std::int64_t pitch = repitch ? g.icg + kPitchPadding : g.icg;
+  const Window least = window_of(g, 1, std::min(g.out_w, tile));
+  const double pixels = static_cast<double>(least.height) * static_cast<double>(least.width);
+  const double used = static_cast<double>(tile * g.taps_h) * static_cast<double>(g.taps_w);
+  if (pixels * static_cast<double>(pitch) * sizeof(T) > kGatherAboveBytes && pixels > 2 * used)
+    return {SourceMode::gather, g.taps_h * g.taps_w * g.icg};
+  return {SourceMode::rows, pitch};
+}
+
+template <class T>
+std::int64_t block_elements(const ConvGrid<T>& g, const SourcePlan& plan, std::int64_t rows, std::int64_t columns) {
+  if (plan.mode == SourceMode::gather) return rows * columns * plan.pixel_pitch;
+  const Window w = window_of(g, rows, columns);
+  return w.height * w.width * plan.pixel_pitch;
+}
+
+template <class T>
+SourceView<T> view_source(const ConvGrid<T>& g, const SourcePlan& plan, const Block& b, T* scratch) {
+  if (plan.mode == SourceMode::gather) {
+    gather_windows(g, b, scratch);
+    return {scratch, plan.pixel_pitch, b.columns * plan.pixel_pitch, g.taps_w * g.icg, g.icg};
+  }
+  if (plan.mode == SourceMode::rows) {
+    copy_rows(g, plan.pixel_pitch, b, scratch);
+    const std::int64_t row = window_of(g, b.rows, b.columns).width * plan.pixel_pitch;
+    return {scratch, g.step_w * plan.pixel_pitch, g.step_h * row, g.tap_step_h * row, g.tap_step_w * plan.pixel_pitch};
+  }
+  const std::int64_t pixel = g.groups * g.icg, row = g.source_w * pixel;
+  const std::int64_t ih = g.origin_h + b.row0 * g.step_h, iw = g.origin_w + b.column0 * g.step_w;
+  return {g.source + (b.image * g.source_h + ih) * row + iw * pixel + b.group * g.icg, g.step_w * pixel, g.step_h * row,
+          g.tap_step_h * row, g.tap_step_w * pixel};
+}
+
+template SourcePlan plan_source(const ConvGrid<float>&, std::int64_t, bool);
+template std::int64_t block_elements(const ConvGrid<float>&, const SourcePlan&, std::int64_t, std::int64_t);
+template SourceView<float> view_source(const ConvGrid<float>&, const SourcePlan&, const Block&, float*);
+template SourcePlan plan_source(const ConvGrid<double>&, std::int64_t, bool);
+template std::int64_t block_elements(const ConvGrid<double>&, const SourcePlan&, std::int64_t, std::int64_t);
+template SourceView<double> view_source(const ConvGrid<double>&, const SourcePlan&, const Block&, double*);
+
+}  // namespace fastconv

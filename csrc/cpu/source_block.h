@@ -1,0 +1,68 @@
+// A block of output pixels and the source pixels under it: read in place, or copied to scratch with the zero padding.
+// Shared by the direct loop nest and by backward-weight.
+#pragma once
+
+#include <cstdint>
+
+namespace fastconv {
+
+// A sliding window over a zero-padded channels-last source:
+//   window (oh, ow), tap (th, tw) is source[n][origin_h + oh*step_h + th*tap_step_h][origin_w + ow*step_w + tw*tap_step_w]
+template <class T>
+struct ConvGrid {
+  const T* source;
+  std::int64_t n, source_h, source_w, groups, icg;
+  std::int64_t origin_h, origin_w, step_h, step_w;
+  std::int64_t taps_h, taps_w, tap_step_h, tap_step_w;
+  std::int64_t out_h, out_w;
+};
+
+// How a block gets its source pixels.
+enum class SourceMode {
+  in_place,  // read where they are: no padding is touched
+  rows,      // rows of a block are copied to scratch with their zero borders
+  gather,    // each pixel's window is copied: strides or dilations so wide that rows would be mostly unused
+};
+
+struct SourcePlan {
+  SourceMode mode;
+  std::int64_t pixel_pitch;  // scratch elements from one pixel to the next
+};
+
+// avoid_aliasing: a tile will read several pixels at once, so pixels a multiple of 4 KiB apart get another pitch.
+template <class T>
+SourcePlan plan_source(const ConvGrid<T>& grid, std::int64_t tile, bool avoid_aliasing);
+
+// Scratch elements of a block of rows by columns.
+template <class T>
+std::int64_t block_elements(const ConvGrid<T>& grid, const SourcePlan& plan, std::int64_t rows, std::int64_t columns);
+
+struct Block {
+  std::int64_t image, group, row0, rows, column0, columns;
+};
+
+// Where a block's first window starts, and the elements between neighbouring pixels, rows and taps from there.
+template <class T>
+struct SourceView {
+  const T* data;
+  std::int64_t pixel, row, tap_h, tap_w;
+};
+
+// Copies what the plan says to scratch.
+template <class T>
+SourceView<T> view_source(const ConvGrid<T>& grid, const SourcePlan& plan, const Block& block, T* scratch);
+
+// 1x1, stride 1, no padding: the image has no rows then, all its pixels are one.
+template <class T>
+bool pointwise(const ConvGrid<T>& grid) {
+  return grid.taps_h == 1 && grid.taps_w == 1 && grid.step_h == 1 && grid.step_w == 1 && grid.origin_h == 0 &&
+         grid.origin_w == 0 && grid.out_h == grid.source_h && grid.out_w == grid.source_w;
+}
+
+template <class T>
+void flatten_grid(ConvGrid<T>& grid) {
+  grid.out_w = grid.source_w = grid.n * grid.out_h * grid.out_w;
+  grid.n = grid.out_h = grid.source_h = 1;
+}
+
+}  // namespace fastconv
