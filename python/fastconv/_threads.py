@@ -11,7 +11,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from fastconv import _core
 
@@ -27,9 +26,10 @@ def _affinity() -> set[int]:
     return set(range(os.cpu_count() or 1))
 
 
-def _read(path: Path) -> str | None:
+def _read(path: str) -> str | None:
     try:
-        return path.read_text(encoding="ascii").strip()
+        with open(path, encoding="utf-8") as file:  # not pathlib: it would be most of the time of `import fastconv`
+            return file.read().strip()
     except (OSError, ValueError):
         return None
 
@@ -38,8 +38,8 @@ def _physical_cores(cpus: set[int]) -> int:
     """Count the cores behind these logical CPUs; two hardware threads of one core share its multipliers."""
     cores = set()
     for cpu in cpus:
-        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
-        package, core = _read(topology / "physical_package_id"), _read(topology / "core_id")
+        topology = f"/sys/devices/system/cpu/cpu{cpu}/topology"
+        package, core = _read(f"{topology}/physical_package_id"), _read(f"{topology}/core_id")
         cores.add((package, core) if core is not None else ("logical", str(cpu)))
     return len(cores)
 
@@ -53,25 +53,23 @@ def _ratio(quota: str, period: str) -> float:
     return cpus if cpus > 0 else math.inf
 
 
-def cgroup_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float:
+def cgroup_quota(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> float:
     """CPUs that the container may use, the tightest limit from this process's group up to the root, or infinity."""
     limit = math.inf
     for line in (_read(membership) or "0::/").splitlines():
         controllers, _, group = line.partition(":")[2].partition(":")
-        if controllers == "":
-            base, version = root, 2
-        elif "cpu" in controllers.split(","):
-            base, version = next((p for p in (root / controllers, root / "cpu") if p.is_dir()), root / "cpu"), 1
-        else:
+        if controllers and "cpu" not in controllers.split(","):
             continue
-        own = base / group.lstrip("/")
-        for folder in (own, *own.parents):
-            if not folder.is_relative_to(base):
-                break
-            if version == 2:
-                quota, _, period = (_read(folder / "cpu.max") or "max").partition(" ")
+        base = root
+        if controllers:  # version 1: a folder per controller, some under a short name
+            base = next((f"{root}/{name}" for name in (controllers, "cpu") if os.path.isdir(f"{root}/{name}")), root)
+        parts = [part for part in group.split("/") if part]
+        for depth in range(len(parts), -1, -1):
+            folder = "/".join([base, *parts[:depth]])
+            if controllers:
+                quota, period = _read(f"{folder}/cpu.cfs_quota_us") or "", _read(f"{folder}/cpu.cfs_period_us") or ""
             else:
-                quota, period = _read(folder / "cpu.cfs_quota_us") or "", _read(folder / "cpu.cfs_period_us") or ""
+                quota, _, period = (_read(f"{folder}/cpu.max") or "").partition(" ")
             limit = min(limit, _ratio(quota, period))
     return limit
 
