@@ -2,6 +2,7 @@
 // and the blocks into groups, both by shape alone; a group is summed in order, then the groups in order. So the bits do not
 // depend on the threads.
 #include <algorithm>
+#include <cstring>
 
 #include "core/checked_math.h"
 #include "cpu/conv2d.h"
@@ -15,11 +16,13 @@ namespace fastconv {
 
 namespace {
 
-constexpr std::int64_t kBlockPixels = 256;                  // a block's grad_output stays in the L1 or L2 cache
-constexpr std::int64_t kSourceBytes = 256 * 1024;           // and its source rows in the L2 cache
-constexpr std::int64_t kTasks = 32;                         // shares of work, so that more threads than two find some
-constexpr std::int64_t kBlocksPerTask = 2;                  // channel blocks that share one copy of the source rows
-constexpr std::int64_t kPartialBytes = 32 * 1024 * 1024;    // most memory for the groups' partial sums
+constexpr std::int64_t kBlockPixels = 512;                // a block of pixels is copied once ...
+constexpr std::int64_t kTilePixels = 192;                 // ... and summed in parts that nearly fit the L1 cache
+constexpr std::int64_t kSourceBytes = 256 * 1024;         // its source rows stay in the L2 cache
+constexpr std::int64_t kGroupPixels = 256;                // a group needs some pixels to be worth its partial sums
+constexpr std::int64_t kTasks = 32;                       // shares of work, so that more threads than two find some
+constexpr std::int64_t kBlocksPerTask = 2;                // channel blocks that share one copy of the source rows
+constexpr std::int64_t kPartialBytes = 32 * 1024 * 1024;  // most memory for the groups' partial sums
 
 struct WeightPlan {
   SourcePlan source;
@@ -28,10 +31,13 @@ struct WeightPlan {
   std::int64_t pixel_groups;            // partial sums
   std::int64_t channel_blocks, shares;  // of output channels in one group of the convolution
   std::int64_t group_elements;          // packed gradient of one group of the convolution
-  std::int64_t source_elements;         // scratch per thread
+  std::int64_t source_elements;         // scratch per thread for the source rows ...
+  std::int64_t grad_elements;           // ... and for one channel block of grad_output
   std::int64_t partial_elements;        // scratch in all
   int threads;
 };
+
+std::int64_t thread_elements(const WeightPlan& plan) { return plan.source_elements + plan.grad_elements; }
 
 template <class T>
 ConvGrid<T> weight_grid(const Conv2dShape& s) {
@@ -61,12 +67,31 @@ WeightPlan plan_weight(const Conv2dShape& s, const ConvGrid<T>& grid, const Conv
   plan.shares = ceil_div(plan.channel_blocks, kBlocksPerTask);
   plan.group_elements = packed_group_elements(s.ocg(), s.icg(), s.kh * s.kw, kernels.vector_size);
   const std::int64_t affordable = kPartialBytes / item / std::max<std::int64_t>(1, plan.group_elements * s.groups);
-  plan.pixel_groups = std::clamp<std::int64_t>(std::min(ceil_div(kTasks, plan.shares * s.groups), affordable), 1,
-                                               std::max<std::int64_t>(1, plan.blocks));
+  const std::int64_t wanted = std::min(ceil_div(kTasks, plan.shares * s.groups), s.n * s.oh * s.ow / kGroupPixels);
+  plan.pixel_groups = std::max<std::int64_t>(1, std::min({wanted, affordable, plan.blocks}));
   if (plan.source.mode != SourceMode::in_place)
     plan.source_elements = round_up(block_elements(grid, plan.source, plan.rows_per_block, plan.columns_per_block), 16);
+  plan.grad_elements = plan.rows_per_block * plan.columns_per_block * 2 * kernels.vector_size;
   plan.partial_elements = plan.pixel_groups * s.groups * plan.group_elements;
   return plan;
+}
+
+// Brings one block of output channels of grad_output to [pixel][width], zeros beyond the valid channels.
+template <class T>
+void pack_grad(const T* grad, const Block& b, std::int64_t row_pitch, std::int64_t pixel_pitch, std::int64_t valid,
+               std::int64_t width, T* packed) {
+  const auto bytes = static_cast<std::size_t>(valid) * sizeof(T);
+  for (std::int64_t row = 0; row < b.rows; ++row) {
+    const T* from = grad + row * row_pitch;
+    for (std::int64_t x = 0; x < b.columns; ++x, from += pixel_pitch, packed += width) {
+      if (bytes == 128) {  // a whole block: a copy of known size is a few moves
+        std::memcpy(packed, from, 128);
+        continue;
+      }
+      std::memcpy(packed, from, bytes);
+      std::fill(packed + valid, packed + width, T(0));
+    }
+  }
 }
 
 // Adds one block of pixels to the gradient of the channel blocks [block0, block1) of one group.
@@ -75,34 +100,38 @@ void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& 
                std::int64_t block1, const T* grad_output, T* partial, T* scratch, bool accumulate,
                const ConvKernels<T>& kernels) {
   const SourceView<T> source = view_source(grid, plan.source, b, scratch);
+  T* packed = scratch + plan.source_elements;
   const std::int64_t taps = s.kh * s.kw, icg = s.icg();
   const bool merged = source.tap_w == icg;  // the taps of a kernel row lie side by side
   const std::int64_t run = merged ? s.kw * icg : icg, runs = merged ? 1 : s.kw;
-  WeightTileArgs<T> a{};
-  a.input_row = source.row, a.input_pixel = source.pixel;
-  a.grad_pixel = s.oc, a.grad_row = grid.out_w * s.oc;
-  a.rows = b.rows, a.pixels = b.columns;
-  a.accumulate = accumulate;
+  const std::int64_t count = ceil_div(run, kernels.max_entries), size = run / count, larger = run % count;
+  const std::int64_t part = std::max<std::int64_t>(1, kTilePixels / b.columns);  // rows
   const T* grad = grad_output + ((b.image * grid.out_h + b.row0) * grid.out_w + b.column0) * s.oc + b.group * s.ocg();
+
   for (std::int64_t block = block0; block < block1; ++block) {
     const std::int64_t first = block * 2 * kernels.vector_size;
     const int vectors = block_vectors(s.ocg(), first, kernels.vector_size);
     const std::int64_t width = vectors * kernels.vector_size;
     const auto* tiles = kernels.weight_tile[vectors - 1];
-    const std::int64_t count = ceil_div(run, kernels.max_entries), size = run / count, larger = run % count;
-    a.grad_output = grad + first;
-    a.channels = static_cast<int>(std::min<std::int64_t>(width, s.ocg() - first));
-    a.grad = partial + first * icg * taps;
-    for (std::int64_t kh = 0; kh < s.kh; ++kh)
-      for (std::int64_t r = 0; r < runs; ++r) {
-        a.input = source.data + kh * source.tap_h + r * source.tap_w;
-        for (std::int64_t t = 0; t < count; ++t) {
-          const std::int64_t entries = size + (t < larger ? 1 : 0);
-          tiles[entries - 1](a);
-          a.input += entries;
-          a.grad += entries * width;
+    pack_grad(grad + first, b, grid.out_w * s.oc, s.oc, std::min(width, s.ocg() - first), width, packed);
+    for (std::int64_t row = 0; row < b.rows; row += part) {
+      WeightTileArgs<T> a{};
+      a.input_row = source.row, a.input_pixel = source.pixel;
+      a.grad_output = packed + row * b.columns * width;
+      a.rows = std::min(part, b.rows - row), a.pixels = b.columns;
+      a.grad = partial + first * icg * taps;
+      a.accumulate = accumulate || row > 0;
+      for (std::int64_t kh = 0; kh < s.kh; ++kh)
+        for (std::int64_t r = 0; r < runs; ++r) {
+          a.input = source.data + row * source.row + kh * source.tap_h + r * source.tap_w;
+          for (std::int64_t t = 0; t < count; ++t) {
+            const std::int64_t entries = size + (t < larger ? 1 : 0);
+            tiles[entries - 1](a);
+            a.input += entries;
+            a.grad += entries * width;
+          }
         }
-      }
+    }
   }
 }
 
@@ -110,17 +139,25 @@ void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& 
 template <class T>
 void collect(const Conv2dShape& s, const WeightPlan& plan, const T* partial, T* grad_weight, bool accumulate,
              int vector_size) {
+  constexpr std::int64_t kInputs = 16;  // rows of grad_weight under one vector stay in the L1 cache for so many inputs
   const std::int64_t icg = s.icg(), taps = s.kh * s.kw, stride = s.groups * plan.group_elements;
-  parallel_for(s.oc, plan.threads, [&](std::int64_t oc, int) {
-    const std::int64_t channel = oc % s.ocg(), first = channel / (2 * vector_size) * 2 * vector_size;
+  const std::int64_t slices = ceil_div(icg, kInputs);
+  parallel_for(s.groups * plan.channel_blocks * slices, plan.threads, [&](std::int64_t task, int) {
+    const std::int64_t slice = task % slices, block = task / slices % plan.channel_blocks;
+    const std::int64_t group = task / slices / plan.channel_blocks, first = block * 2 * vector_size;
     const std::int64_t width = block_vectors(s.ocg(), first, vector_size) * vector_size;
-    const T* from = partial + oc / s.ocg() * plan.group_elements + first * icg * taps + (channel - first);
-    T* to = grad_weight + oc * icg * taps;
+    const std::int64_t valid = std::min(width, s.ocg() - first);
+    const T* from = partial + group * plan.group_elements + first * icg * taps;
+    T* to = grad_weight + (group * s.ocg() + first) * icg * taps;
     for (std::int64_t tap = 0; tap < taps; ++tap)
-      for (std::int64_t ic = 0; ic < icg; ++ic) {
-        T sum = accumulate ? to[ic * taps + tap] : T(0);
-        for (std::int64_t g = 0; g < plan.pixel_groups; ++g) sum += from[g * stride + (tap * icg + ic) * width];
-        to[ic * taps + tap] = sum;
+      for (std::int64_t ic = slice * kInputs; ic < std::min(icg, (slice + 1) * kInputs); ++ic) {
+        const T* sums = from + (tap * icg + ic) * width;
+        T* column = to + ic * taps + tap;
+        for (std::int64_t oc = 0; oc < valid; ++oc) {
+          T sum = accumulate ? column[oc * icg * taps] : T(0);
+          for (std::int64_t g = 0; g < plan.pixel_groups; ++g) sum += sums[g * stride + oc];
+          column[oc * icg * taps] = sum;
+        }
       }
   });
 }
@@ -132,7 +169,7 @@ void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_
   grid.source = input;
   const WeightPlan plan = plan_weight(s, grid, kernels);
   const Scratch partials(static_cast<std::size_t>(plan.partial_elements) * sizeof(T));
-  const Scratch sources(static_cast<std::size_t>(plan.threads * plan.source_elements) * sizeof(T));
+  const Scratch blocks(static_cast<std::size_t>(plan.threads * thread_elements(plan)) * sizeof(T));
 
   parallel_for(plan.pixel_groups * s.groups * plan.shares, plan.threads, [&](std::int64_t task, int thread) {
     const std::int64_t share = task % plan.shares, group = task / plan.shares % s.groups;
@@ -140,7 +177,7 @@ void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_
     const std::int64_t block0 = share * kBlocksPerTask;
     const std::int64_t block1 = std::min(plan.channel_blocks, block0 + kBlocksPerTask);
     T* partial = partials.as<T>() + (pixel_group * s.groups + group) * plan.group_elements;
-    T* scratch = sources.as<T>() + thread * plan.source_elements;
+    T* scratch = blocks.as<T>() + thread * thread_elements(plan);
     const std::int64_t begin = plan.blocks * pixel_group / plan.pixel_groups;
     const std::int64_t end = plan.blocks * (pixel_group + 1) / plan.pixel_groups;
     for (std::int64_t index = begin; index < end; ++index) {
@@ -206,7 +243,7 @@ template <class T>
 std::int64_t backward_weight_scratch_bytes(const Conv2dShape& s) {
   if (takes_depthwise(s)) return depthwise_backward_weight_elements(s) * static_cast<std::int64_t>(sizeof(T));
   const WeightPlan plan = plan_weight(s, weight_grid<T>(s), active_kernel_set<T>().conv);
-  return (plan.partial_elements + plan.threads * plan.source_elements) * static_cast<std::int64_t>(sizeof(T));
+  return (plan.partial_elements + plan.threads * thread_elements(plan)) * static_cast<std::int64_t>(sizeof(T));
 }
 
 template std::int64_t backward_weight_scratch_bytes<float>(const Conv2dShape&);

@@ -33,11 +33,9 @@ template <class T>
 struct WeightTileArgs {
   const T* input;
   std::int64_t input_row, input_pixel;
-  const T* grad_output;
-  std::int64_t grad_row, grad_pixel;
+  const T* grad_output;  // packed [rows][pixels][block], the block zero-padded to whole vectors
   std::int64_t rows, pixels;
-  T* grad;       // [entries][block]
-  int channels;  // valid output channels of this block
+  T* grad;  // [entries][block]
   bool accumulate;
 };
 
@@ -77,7 +75,7 @@ struct DepthwiseWeightRowArgs {
 };
 
 constexpr int kConvTileMaxPixels = 14;
-constexpr int kWeightTileMaxEntries = 8;
+constexpr int kWeightTileMaxEntries = 14;
 
 template <class T>
 struct ConvKernels {

@@ -83,12 +83,12 @@ void conv_tile(const ConvTileArgs<T>& a) {
 #pragma GCC unroll 5
         for (int b = 0; b < kBases; ++b) base[b] += kUnroll;
       }
-      for (; k < a.run; ++k) {
-        conv_tile_step<T, MR, NV>(acc, base, pixel, weight, 0);
-        weight += NV * kSize;
-#pragma GCC unroll 5
-        for (int b = 0; b < kBases; ++b) base[b] += 1;
-      }
+      // One to three steps are left: short runs (one or three channels) live here, so no pointer moves.
+      const std::int64_t left = a.run - k;
+      if (left > 0) conv_tile_step<T, MR, NV>(acc, base, pixel, weight, 0);
+      if (left > 1) conv_tile_step<T, MR, NV>(acc, base, pixel, weight + NV * kSize, 1);
+      if (left > 2) conv_tile_step<T, MR, NV>(acc, base, pixel, weight + 2 * NV * kSize, 2);
+      weight += left * NV * kSize;
     }
   }
 

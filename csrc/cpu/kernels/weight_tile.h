@@ -10,53 +10,44 @@ namespace fastconv {
 namespace FASTCONV_ISA {
 namespace {
 
-// 8 x 2 + 2 + 1 = 19 of 32 registers (an aligned tile of 8 stays within a cache line); 6 x 2 + 2 + 1 = 15 of 16.
+// 14 x 2 + 2 + 1 = 31 of 32 registers, 6 x 2 + 2 + 1 = 15 of 16. Tall tiles, because each pixel's vectors of grad_output
+// come from the L2 cache: 14 entries use them 14 times.
 template <class T>
 constexpr int weight_tile_max_entries() {
   return Vec<T>::kRegisters >= 32 ? kWeightTileMaxEntries : 6;
 }
 
-template <class T, int MR, int NV, bool Full>
-inline __attribute__((always_inline)) void weight_tile_sum(const WeightTileArgs<T>& a, int tail) {
+template <class T, int MR, int NV>
+void weight_tile(const WeightTileArgs<T>& a) {
   constexpr int kSize = Vec<T>::kSize;
   Vec<T> acc[MR][NV];
-#pragma GCC unroll 8
+#pragma GCC unroll 14
   for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v)
       acc[m][v] = a.accumulate ? Vec<T>::load(a.grad + (m * NV + v) * kSize) : Vec<T>::zero();
 
+  const T* g = a.grad_output;
   for (std::int64_t row = 0; row < a.rows; ++row) {
     const T* x = a.input + row * a.input_row;
-    const T* g = a.grad_output + row * a.grad_row;
     for (std::int64_t p = 0; p < a.pixels; ++p) {
       Vec<T> w[NV];
 #pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v)
-        w[v] = Full || v + 1 < NV ? Vec<T>::load(g + v * kSize) : Vec<T>::load_partial(g + v * kSize, tail);
-#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) w[v] = Vec<T>::load(g + v * kSize);
+#pragma GCC unroll 14
       for (int m = 0; m < MR; ++m) {
         const Vec<T> e = Vec<T>::broadcast(x[m]);
 #pragma GCC unroll 2
         for (int v = 0; v < NV; ++v) acc[m][v] = fma(e, w[v], acc[m][v]);
       }
       x += a.input_pixel;
-      g += a.grad_pixel;
+      g += NV * kSize;
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 14
   for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) acc[m][v].store(a.grad + (m * NV + v) * kSize);
-}
-
-template <class T, int MR, int NV>
-void weight_tile(const WeightTileArgs<T>& a) {
-  const int tail = a.channels - (NV - 1) * Vec<T>::kSize;
-  if (tail >= Vec<T>::kSize)
-    weight_tile_sum<T, MR, NV, true>(a, tail);
-  else
-    weight_tile_sum<T, MR, NV, false>(a, tail);
 }
 
 template <class T, int NV, int MR>
