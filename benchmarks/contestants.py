@@ -16,6 +16,13 @@ PASSES = ("forward", "backward_input", "backward_weight")
 Calls = dict[str, Callable[[], Any]]
 
 
+def geometry(layer: Layer) -> _core.Conv2dShape:
+    p, q = layer.padding
+    return _core.Conv2dShape(
+        layer.input_shape, layer.weight_shape, layer.stride, ((p, p), (q, q)), layer.dilation, layer.groups
+    )
+
+
 class Arrays:
     """The same numbers for everybody, NCHW and OIHW."""
 
@@ -23,10 +30,7 @@ class Arrays:
         rng = np.random.default_rng(0)
         self.input = rng.standard_normal(layer.input_shape).astype(dtype)
         self.weight = (rng.standard_normal(layer.weight_shape) / np.sqrt(np.prod(layer.weight_shape[1:]))).astype(dtype)
-        (h, w), (p, q) = layer.size, layer.padding
-        out_h = (h + 2 * p - layer.dilation[0] * (layer.kernel[0] - 1) - 1) // layer.stride[0] + 1
-        out_w = (w + 2 * q - layer.dilation[1] * (layer.kernel[1] - 1) - 1) // layer.stride[1] + 1
-        self.grad_output = rng.standard_normal((layer.batch, layer.outputs, out_h, out_w)).astype(dtype)
+        self.grad_output = rng.standard_normal(geometry(layer).output_shape).astype(dtype)
 
 
 def ours(layer: Layer, arrays: Arrays, layout: str, packed: bool) -> Calls:
@@ -47,10 +51,7 @@ def ours(layer: Layer, arrays: Arrays, layout: str, packed: bool) -> Calls:
             "backward_input": lambda: ops.conv2d_backward_input(x.shape, w, gy, **options, out=gx),
             "backward_weight": lambda: ops.conv2d_backward_weight(x, w.shape, gy, **options, out=gw),
         }
-    p, q = layer.padding
-    shape = _core.Conv2dShape(
-        layer.input_shape, layer.weight_shape, layer.stride, ((p, p), (q, q)), layer.dilation, layer.groups
-    )
+    shape = geometry(layer)
     kernel_layout: Any = layout
     pack = {name: _core.conv2d_pack_weight(shape, w, name) for name in ("forward", "backward_input")}
 

@@ -65,10 +65,7 @@ def measure(layer: shapes.Layer, arguments: argparse.Namespace, machine: peak.Pe
     rivals = {
         name: make(layer, arrays) for name, make in contestants.RIVALS.items() if name.split()[0] in arguments.rivals
     }
-    p, q = layer.padding
-    flops = fastconv._core.Conv2dShape(
-        layer.input_shape, layer.weight_shape, layer.stride, ((p, p), (q, q)), layer.dilation, layer.groups
-    ).flops
+    flops = contestants.geometry(layer).flops
     rows = []
     for name in arguments.passes:
         candidates = {"fastconv": ours[name]} | {rival: calls[name] for rival, calls in rivals.items()}
@@ -113,8 +110,9 @@ def main() -> None:
             fastconv.set_num_threads(threads)
             machine = peak.measure(arguments.dtype)
             print(
-                f"\n{isa}, {threads} thread{'s' * (threads > 1)}, {arguments.dtype}, {arguments.layout}: multiply-add peak "
-                f"{machine.flops_per_s / 1e9:.1f} GFLOP/s, copy (1 thread) {machine.copy_bytes_per_s / 1e9:.1f} GB/s"
+                f"\n{isa}, {threads} thread{'s' * (threads > 1)}, {arguments.dtype}, {arguments.layout}: "
+                f"multiply-add peak {machine.flops_per_s / 1e9:.1f} GFLOP/s, "
+                f"copy (1 thread) {machine.copy_bytes_per_s / 1e9:.1f} GB/s"
             )
             rows = []
             for layer in layers_of(arguments):

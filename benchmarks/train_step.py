@@ -1,8 +1,8 @@
 """Measure one training step of a small CNN, ours against PyTorch: `python benchmarks/train_step.py`.
 
-A step is: copy the batch in, forward, loss, backward, optimiser. PyTorch runs eagerly in both its layouts, once with malloc
-as it is and once with malloc told to keep freed memory (which spares it page faults), in a process of its own each.
-All start from the same weights, and their losses are compared before the clock starts.
+A step is: copy the batch in, forward, loss, backward, optimiser. PyTorch runs eagerly in both its layouts, once with
+malloc as it is and once with malloc told to keep freed memory (which spares it page faults), each in a process of its
+own. All start from the same weights, and their losses are compared before the clock starts.
 """
 
 from __future__ import annotations
