@@ -112,6 +112,10 @@ void check_int32(const char* op, const char* argument, const py::array& array, c
 void check_output(const char* op, const char* argument, const py::array& array, DType dtype,
                   const std::vector<std::int64_t>& shape) {
   check_array(op, argument, array, dtype, shape);
+  check_writeable(op, argument, array);
+}
+
+void check_writeable(const char* op, const char* argument, const py::array& array) {
   if (!array.writeable()) value_error(std::string(op) + ": " + argument + " must be writeable, got a read-only array");
 }
 

@@ -35,7 +35,9 @@ void check_array(const char* op, const char* argument, const py::array& array, D
                  const std::vector<std::int64_t>& shape);
 void check_int64(const char* op, const char* argument, const py::array& array, const std::vector<std::int64_t>& shape);
 void check_int32(const char* op, const char* argument, const py::array& array, const std::vector<std::int64_t>& shape);
-// Also writeable (ValueError).
+// ValueError for a read-only array.
+void check_writeable(const char* op, const char* argument, const py::array& array);
+// check_array and check_writeable.
 void check_output(const char* op, const char* argument, const py::array& array, DType dtype,
                   const std::vector<std::int64_t>& shape);
 // ValueError when the two arrays share memory (same_allowed: unless they are the very same memory, element by element).
@@ -77,8 +79,12 @@ auto dispatch(DType dtype, Function&& function) {
 
 // Each bind_<topic>.cpp adds its functions.
 void bind_conv2d(py::module_& m);
+void bind_elementwise(py::module_& m);
 void bind_layout(py::module_& m);
 void bind_linear(py::module_& m);
+void bind_loss(py::module_& m);
+void bind_optimizer(py::module_& m);
+void bind_pool2d(py::module_& m);
 void bind_runtime(py::module_& m);
 
 }  // namespace bindings

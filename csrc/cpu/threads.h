@@ -17,6 +17,8 @@ const char* openmp_description();
 
 // Threads worth waking for `operations` of work: a region costs about a microsecond, so each gets at least some.
 int threads_for(double operations);
+// The same for work bound by memory: about 100 kB are worth a thread.
+inline int threads_for_bytes(double bytes) { return threads_for(3.0 * bytes); }
 
 using TaskFunction = void (*)(void* context, std::int64_t task, int thread);
 void run_tasks(std::int64_t tasks, int threads, TaskFunction function, void* context) noexcept;

@@ -2,12 +2,17 @@
 #pragma once
 
 #include "cpu/kernels/conv_kernels.h"
+#include "cpu/kernels/elementwise_kernels.h"
+#include "cpu/kernels/pool_kernels.h"
 
 namespace fastconv {
 
 template <class T>
 struct KernelSet {
   ConvKernels<T> conv;
+  PoolKernels<T> pool;
+  ElementwiseKernels<T> elementwise;
+  OptimizerKernels<T> optimizer;
 };
 
 struct KernelTable {

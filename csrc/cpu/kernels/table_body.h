@@ -2,11 +2,16 @@
 // FASTCONV_ISA is the namespace (baseline, avx2, avx512) and FASTCONV_TABLE the accessor's name.
 #pragma once
 
+#include "cpu/kernels/avg_pool2d.h"
 #include "cpu/kernels/column_sum.h"
 #include "cpu/kernels/conv_tile.h"
 #include "cpu/kernels/depthwise.h"
+#include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/fma_chains.h"
 #include "cpu/kernels/kernel_table.h"
+#include "cpu/kernels/max_pool2d.h"
+#include "cpu/kernels/max_pool2d_backward.h"
+#include "cpu/kernels/optimizer_step.h"
 #include "cpu/kernels/transpose.h"
 #include "cpu/kernels/weight_tile.h"
 
@@ -26,6 +31,11 @@ constexpr KernelSet<T> make_kernel_set() {
   set.conv.column_sum = &column_sum<T>;
   set.conv.transpose = &transpose<T>;
   set.conv.fma_chains = &fma_chains<T>;
+  set.pool = {&max_row_nhwc<T>,     &max_row_nchw<T>,          &max_gather_nhwc<T>,
+              &max_scatter_nhwc<T>, &max_scatter_nchw<T>,      &avg_row_nhwc<T>,
+              &avg_row_nchw<T>,     &avg_backward_row_nhwc<T>, &avg_backward_row_nchw<T>};
+  set.elementwise = {&relu<T>, &relu_backward<T>, &add<T>};
+  set.optimizer = {&sgd_step<T>, &rmsprop_step<T>, &adam_step<T>};
   return set;
 }
 

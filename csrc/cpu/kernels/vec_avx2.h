@@ -48,6 +48,13 @@ struct Vec<float> {
   friend Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
   friend Mask not_less_equal(Vec a, Vec b) { return _mm256_cmp_ps(a.v, b.v, _CMP_NLE_UQ); }
   friend Vec select(Mask m, Vec if_true, Vec if_false) { return {_mm256_blendv_ps(if_false.v, if_true.v, m)}; }
+  friend Mask beats(Vec x, Vec best) {
+    return _mm256_and_ps(not_less_equal(x, best), _mm256_cmp_ps(best.v, best.v, _CMP_ORD_Q));
+  }
+  // The instruction returns its second operand where the two are equal or one is NaN.
+  friend Vec max_or_nan(Vec x, Vec best) {
+    return {_mm256_blendv_ps(_mm256_max_ps(x.v, best.v), x.v, _mm256_cmp_ps(x.v, x.v, _CMP_UNORD_Q))};
+  }
 };
 
 template <>
@@ -72,6 +79,56 @@ struct Vec<double> {
   friend Vec sqrt(Vec a) { return {_mm256_sqrt_pd(a.v)}; }
   friend Mask not_less_equal(Vec a, Vec b) { return _mm256_cmp_pd(a.v, b.v, _CMP_NLE_UQ); }
   friend Vec select(Mask m, Vec if_true, Vec if_false) { return {_mm256_blendv_pd(if_false.v, if_true.v, m)}; }
+  friend Mask beats(Vec x, Vec best) {
+    return _mm256_and_pd(not_less_equal(x, best), _mm256_cmp_pd(best.v, best.v, _CMP_ORD_Q));
+  }
+  // The instruction returns its second operand where the two are equal or one is NaN.
+  friend Vec max_or_nan(Vec x, Vec best) {
+    return {_mm256_blendv_pd(_mm256_max_pd(x.v, best.v), x.v, _mm256_cmp_pd(x.v, x.v, _CMP_UNORD_Q))};
+  }
+};
+
+template <class T>
+struct VecIndex;
+
+template <>
+struct VecIndex<float> {
+  __m256i v;
+
+  static VecIndex broadcast(int x) { return {_mm256_set1_epi32(x)}; }
+  static VecIndex load(const int* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+  static VecIndex load_partial(const int* p, int n) { return {_mm256_maskload_epi32(p, first_lanes32(n))}; }
+  void store(int* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+  void store_partial(int* p, int n) const { _mm256_maskstore_epi32(p, first_lanes32(n), v); }
+
+  friend __m256 equal(VecIndex a, VecIndex b) { return _mm256_castsi256_ps(_mm256_cmpeq_epi32(a.v, b.v)); }
+  friend VecIndex select(__m256 m, VecIndex if_true, VecIndex if_false) {
+    return {_mm256_blendv_epi8(if_false.v, if_true.v, _mm256_castps_si256(m))};
+  }
+};
+
+template <>
+struct VecIndex<double> {
+  __m128i v;
+
+  static VecIndex broadcast(int x) { return {_mm_set1_epi32(x)}; }
+  static VecIndex load(const int* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }
+  static VecIndex load_partial(const int* p, int n) { return {_mm_maskload_epi32(p, first_lanes(n))}; }
+  void store(int* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), v); }
+  void store_partial(int* p, int n) const { _mm_maskstore_epi32(p, first_lanes(n), v); }
+
+  friend __m256d equal(VecIndex a, VecIndex b) {
+    return _mm256_castsi256_pd(_mm256_cvtepi32_epi64(_mm_cmpeq_epi32(a.v, b.v)));
+  }
+  friend VecIndex select(__m256d m, VecIndex if_true, VecIndex if_false) {
+    // One 32-bit half of each 64-bit lane of the mask.
+    const __m128 low = _mm_castpd_ps(_mm256_castpd256_pd128(m)), high = _mm_castpd_ps(_mm256_extractf128_pd(m, 1));
+    const __m128 narrow = _mm_shuffle_ps(low, high, _MM_SHUFFLE(2, 0, 2, 0));
+    return {_mm_blendv_epi8(if_false.v, if_true.v, _mm_castps_si128(narrow))};
+  }
+
+ private:
+  static __m128i first_lanes(int n) { return _mm256_castsi256_si128(first_lanes32(n)); }
 };
 
 }  // namespace FASTCONV_ISA

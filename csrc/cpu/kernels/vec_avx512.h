@@ -39,9 +39,16 @@ struct Vec<float> {
   friend Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
   friend Vec operator/(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
   friend Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-  friend Vec sqrt(Vec a) { return {_mm512_sqrt_ps(a.v)}; }
+  friend Vec sqrt(Vec a) { return {_mm512_maskz_sqrt_ps(first_lanes16(16), a.v)}; }
   friend Mask not_less_equal(Vec a, Vec b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NLE_UQ); }
   friend Vec select(Mask m, Vec if_true, Vec if_false) { return {_mm512_mask_blend_ps(m, if_false.v, if_true.v)}; }
+  friend Mask beats(Vec x, Vec best) {
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(best.v, best.v, _CMP_ORD_Q), x.v, best.v, _CMP_NLE_UQ);
+  }
+  // The instruction returns its second operand where the two are equal or one is NaN.
+  friend Vec max_or_nan(Vec x, Vec best) {
+    return {_mm512_mask_max_ps(x.v, _mm512_cmp_ps_mask(x.v, x.v, _CMP_ORD_Q), x.v, best.v)};
+  }
 };
 
 template <>
@@ -63,9 +70,51 @@ struct Vec<double> {
   friend Vec operator*(Vec a, Vec b) { return {_mm512_mul_pd(a.v, b.v)}; }
   friend Vec operator/(Vec a, Vec b) { return {_mm512_div_pd(a.v, b.v)}; }
   friend Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
-  friend Vec sqrt(Vec a) { return {_mm512_sqrt_pd(a.v)}; }
+  friend Vec sqrt(Vec a) { return {_mm512_maskz_sqrt_pd(first_lanes8(8), a.v)}; }
   friend Mask not_less_equal(Vec a, Vec b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_NLE_UQ); }
   friend Vec select(Mask m, Vec if_true, Vec if_false) { return {_mm512_mask_blend_pd(m, if_false.v, if_true.v)}; }
+  friend Mask beats(Vec x, Vec best) {
+    return _mm512_mask_cmp_pd_mask(_mm512_cmp_pd_mask(best.v, best.v, _CMP_ORD_Q), x.v, best.v, _CMP_NLE_UQ);
+  }
+  // The instruction returns its second operand where the two are equal or one is NaN.
+  friend Vec max_or_nan(Vec x, Vec best) {
+    return {_mm512_mask_max_pd(x.v, _mm512_cmp_pd_mask(x.v, x.v, _CMP_ORD_Q), x.v, best.v)};
+  }
+};
+
+template <class T>
+struct VecIndex;
+
+template <>
+struct VecIndex<float> {
+  __m512i v;
+
+  static VecIndex broadcast(int x) { return {_mm512_set1_epi32(x)}; }
+  static VecIndex load(const int* p) { return {_mm512_loadu_si512(p)}; }
+  static VecIndex load_partial(const int* p, int n) { return {_mm512_maskz_loadu_epi32(first_lanes16(n), p)}; }
+  void store(int* p) const { _mm512_storeu_si512(p, v); }
+  void store_partial(int* p, int n) const { _mm512_mask_storeu_epi32(p, first_lanes16(n), v); }
+
+  friend __mmask16 equal(VecIndex a, VecIndex b) { return _mm512_cmpeq_epi32_mask(a.v, b.v); }
+  friend VecIndex select(__mmask16 m, VecIndex if_true, VecIndex if_false) {
+    return {_mm512_mask_blend_epi32(m, if_false.v, if_true.v)};
+  }
+};
+
+template <>
+struct VecIndex<double> {
+  __m256i v;
+
+  static VecIndex broadcast(int x) { return {_mm256_set1_epi32(x)}; }
+  static VecIndex load(const int* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+  static VecIndex load_partial(const int* p, int n) { return {_mm256_maskz_loadu_epi32(first_lanes8(n), p)}; }
+  void store(int* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+  void store_partial(int* p, int n) const { _mm256_mask_storeu_epi32(p, first_lanes8(n), v); }
+
+  friend __mmask8 equal(VecIndex a, VecIndex b) { return _mm256_cmpeq_epi32_mask(a.v, b.v); }
+  friend VecIndex select(__mmask8 m, VecIndex if_true, VecIndex if_false) {
+    return {_mm256_mask_blend_epi32(m, if_false.v, if_true.v)};
+  }
 };
 
 }  // namespace FASTCONV_ISA

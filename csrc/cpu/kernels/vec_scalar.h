@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 
 namespace fastconv {
 namespace FASTCONV_ISA {
@@ -74,6 +75,51 @@ struct Vec {
     return m;
   }
   friend Vec select(Mask m, Vec if_true, Vec if_false) {
+    for (int i = 0; i < kSize; ++i) if_false.lane[i] = m.lane[i] ? if_true.lane[i] : if_false.lane[i];
+    return if_false;
+  }
+  // Max pooling: x takes the place of best if it is greater, or the first NaN; of equals the first stays.
+  friend Mask beats(Vec x, Vec best) {
+    Mask m;
+    for (int i = 0; i < kSize; ++i) m.lane[i] = !(x.lane[i] <= best.lane[i]) && best.lane[i] == best.lane[i];
+    return m;
+  }
+  // The greater, of equals `best`, NaN if either is.
+  friend Vec max_or_nan(Vec x, Vec best) {
+    for (int i = 0; i < kSize; ++i)
+      best.lane[i] = x.lane[i] > best.lane[i] || x.lane[i] != x.lane[i] ? x.lane[i] : best.lane[i];
+    return best;
+  }
+};
+
+// 32-bit indices that travel with the lanes of a Vec<T>.
+template <class T>
+struct VecIndex {
+  static constexpr int kSize = Vec<T>::kSize;
+  std::int32_t lane[kSize];
+
+  static VecIndex broadcast(std::int32_t x) {
+    VecIndex r;
+    for (int i = 0; i < kSize; ++i) r.lane[i] = x;
+    return r;
+  }
+  static VecIndex load(const std::int32_t* p) { return load_partial(p, kSize); }
+  static VecIndex load_partial(const std::int32_t* p, int n) {
+    VecIndex r;
+    for (int i = 0; i < kSize; ++i) r.lane[i] = i < n ? p[i] : 0;
+    return r;
+  }
+  void store(std::int32_t* p) const { store_partial(p, kSize); }
+  void store_partial(std::int32_t* p, int n) const {
+    for (int i = 0; i < kSize; ++i)
+      if (i < n) p[i] = lane[i];
+  }
+  friend typename Vec<T>::Mask equal(VecIndex a, VecIndex b) {
+    typename Vec<T>::Mask m;
+    for (int i = 0; i < kSize; ++i) m.lane[i] = a.lane[i] == b.lane[i];
+    return m;
+  }
+  friend VecIndex select(typename Vec<T>::Mask m, VecIndex if_true, VecIndex if_false) {
     for (int i = 0; i < kSize; ++i) if_false.lane[i] = m.lane[i] ? if_true.lane[i] : if_false.lane[i];
     return if_false;
   }
