@@ -1,0 +1,45 @@
+"""How to train the networks of the zoo: data, not code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Recipe", "recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Options of one training run.
+
+    Attributes
+    ----------
+    epochs, batch_size
+        See `fastconv.train.fit`.
+    optimizer, learning_rate
+        See `fastconv.optim`; the rate is the largest of the run.
+    schedule
+        See `fastconv.schedules.get`; a step is a batch.
+    shift
+        Random shifts of the training images, in pixels; 0 for none.
+    """
+
+    epochs: int = 10
+    batch_size: int = 64
+    optimizer: str = "adam"
+    learning_rate: float = 0.002
+    schedule: str = "one_cycle"
+    shift: int = 0
+
+
+_DEFAULT = Recipe()
+_RECIPES = {
+    ("digits_cnn", "digits"): Recipe(epochs=30, batch_size=32, learning_rate=0.004, shift=1),
+    ("keras_mnist", "mnist"): Recipe(epochs=5, optimizer="rmsprop", learning_rate=0.001, schedule="cosine"),
+    ("cnn_6_12", "mnist"): Recipe(epochs=10, batch_size=32, learning_rate=0.005),
+    ("mlp", "mnist"): Recipe(epochs=5, optimizer="rmsprop", learning_rate=0.001, schedule="cosine"),
+}
+
+
+def recipe(model: str, data: str) -> Recipe:
+    """Return the recipe for a network on a data set, or a plain one that suits small networks."""
+    return _RECIPES.get((model, data), _DEFAULT)
