@@ -215,6 +215,10 @@ class Conv2d(Layer):
             )
         return calls
 
+    @property
+    def packed_bytes(self) -> int:
+        return sum(packed.nbytes for packed in self._packed.values())
+
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         return conv2d_bytes(geometry, frame)

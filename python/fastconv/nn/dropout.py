@@ -20,8 +20,10 @@ class Dropout(Layer):
     ----------
     p : float, default 0.5
         Probability, 0 <= p < 1.
-    name, seed
+    name
         See `Layer`.
+    seed : int or numpy.random.Generator, optional
+        For masks of the layer used alone; in a model they come from the model's generator.
     """
 
     kind: ClassVar[str] = "dropout"
@@ -55,7 +57,7 @@ class Dropout(Layer):
         if not self._drops(frame):
             return [partial(np.copyto, frame.output, frame.inputs[0])]
         assert frame.generator is not None
-        generator, mask = frame.generator if self.seed is None else self.generator, frame.buffers["mask"]
+        generator, mask = frame.generator, frame.buffers["mask"]
         keep, scale = frame.dtype.type(1 - self.p), frame.dtype.type(1 / (1 - self.p))
 
         def draw() -> None:

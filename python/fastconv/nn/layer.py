@@ -88,6 +88,11 @@ class Layer:
         """Return the most bytes its kernels borrow while they run, and those of weights packed for inference."""
         return 0, 0
 
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of packed weights held now."""
+        return 0
+
     # Parameters
 
     @property

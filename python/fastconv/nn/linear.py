@@ -149,6 +149,10 @@ class Linear(Layer):
             calls.append(partial(_core.linear_backward_input, self.weight.data, grad, frame.grad_inputs[0]))
         return calls
 
+    @property
+    def packed_bytes(self) -> int:
+        return 0 if self._packed is None else self._packed.nbytes
+
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         outputs, inputs = self.weight.shape  # the kernels see a 1x1 convolution of one pixel
         geometry = _core.Conv2dShape(

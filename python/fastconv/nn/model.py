@@ -324,6 +324,8 @@ class Model:
         """Train; see `fastconv.train.fit`."""
         from fastconv import train
 
+        if isinstance(x, np.ndarray):
+            self._arrays("fit", x[:0])  # builds the model: callbacks and checkpoints want its parameters
         return train.fit(self, x, y, **options)
 
     def evaluate(self, x: Any, y: Any = None, **options: Any) -> dict[str, float]:
