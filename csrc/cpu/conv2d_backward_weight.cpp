@@ -17,16 +17,20 @@ namespace fastconv {
 namespace {
 
 constexpr std::int64_t kBlockPixels = 512;                // a block of pixels is copied once ...
-constexpr std::int64_t kTilePixels = 192;                 // ... and summed in parts that nearly fit the L1 cache
+constexpr std::int64_t kTilePixels = 256;                 // ... and summed in parts that nearly fit the L1 cache
 constexpr std::int64_t kSourceBytes = 256 * 1024;         // its source rows stay in the L2 cache
 constexpr std::int64_t kGroupPixels = 256;                // a group needs some pixels to be worth its partial sums
 constexpr std::int64_t kTasks = 32;                       // shares of work, so that more threads than two find some
+constexpr std::int64_t kSlice = 256;                      // input channels copied at once: few pages, few cache sets
 constexpr std::int64_t kBlocksPerTask = 2;                // channel blocks that share one copy of the source rows
 constexpr std::int64_t kPartialBytes = 32 * 1024 * 1024;  // most memory for the groups' partial sums
+constexpr int kLanes = 32;                                // widest channel block
+constexpr int kColumns = 128, kPitch = kColumns + 8;      // of the buffer that turns the gradient into filters
 
 struct WeightPlan {
   SourcePlan source;
-  std::int64_t rows_per_block, row_blocks, columns_per_block, column_blocks;
+  std::int64_t images_per_block, rows_per_block, row_blocks, columns_per_block, column_blocks;
+  std::int64_t slice;                   // input channels copied at once
   std::int64_t blocks;                  // of pixels, over the batch
   std::int64_t pixel_groups;            // partial sums
   std::int64_t channel_blocks, shares;  // of output channels in one group of the convolution
@@ -51,7 +55,8 @@ WeightPlan plan_weight(const Conv2dShape& s, const ConvGrid<T>& grid, const Conv
   const std::int64_t item = static_cast<std::int64_t>(sizeof(T));
   WeightPlan plan{};
   plan.threads = threads_for(static_cast<double>(s.flops()));
-  plan.source = plan_source(grid, kernels.max_pixels[1], false);
+  plan.slice = ceil_div(grid.icg, ceil_div(grid.icg, kSlice));
+  plan.source = plan_source_slices(grid, plan.slice);
   std::int64_t columns = grid.out_w;
   while (columns > 16 && (columns > 2 * kBlockPixels || block_elements(grid, plan.source, 1, columns) * item > kSourceBytes))
     columns = std::max<std::int64_t>(16, std::min(ceil_div(columns, 2), kBlockPixels));
@@ -61,7 +66,13 @@ WeightPlan plan_weight(const Conv2dShape& s, const ConvGrid<T>& grid, const Conv
   plan.row_blocks = ceil_div(grid.out_h, plan.rows_per_block);
   plan.columns_per_block = ceil_div(grid.out_w, ceil_div(grid.out_w, columns));
   plan.column_blocks = ceil_div(grid.out_w, plan.columns_per_block);
-  plan.blocks = grid.n * plan.row_blocks * plan.column_blocks;
+  plan.images_per_block = 1;
+  const std::int64_t block_bytes =
+      block_elements(grid, plan.source, plan.rows_per_block, plan.columns_per_block) * item;
+  if (plan.row_blocks * plan.column_blocks == 1)
+    plan.images_per_block = std::clamp<std::int64_t>(
+        std::min(kTilePixels / (grid.out_h * grid.out_w), kSourceBytes / block_bytes), 1, grid.n);
+  plan.blocks = ceil_div(grid.n, plan.images_per_block) * plan.row_blocks * plan.column_blocks;
 
   plan.channel_blocks = block_count(s.ocg(), kernels.vector_size);
   plan.shares = ceil_div(plan.channel_blocks, kBlocksPerTask);
@@ -70,20 +81,21 @@ WeightPlan plan_weight(const Conv2dShape& s, const ConvGrid<T>& grid, const Conv
   const std::int64_t wanted = std::min(ceil_div(kTasks, plan.shares * s.groups), s.n * s.oh * s.ow / kGroupPixels);
   plan.pixel_groups = std::max<std::int64_t>(1, std::min({wanted, affordable, plan.blocks}));
   if (plan.source.mode != SourceMode::in_place)
-    plan.source_elements = round_up(block_elements(grid, plan.source, plan.rows_per_block, plan.columns_per_block), 16);
-  plan.grad_elements = plan.rows_per_block * plan.columns_per_block * 2 * kernels.vector_size;
+    plan.source_elements = round_up(plan.images_per_block * block_bytes / item, 16);
+  plan.grad_elements = plan.images_per_block * plan.rows_per_block * plan.columns_per_block * 2 * kernels.vector_size;
   plan.partial_elements = plan.pixel_groups * s.groups * plan.group_elements;
   return plan;
 }
 
 // Brings one block of output channels of grad_output to [pixel][width], zeros beyond the valid channels.
 template <class T>
-void pack_grad(const T* grad, const Block& b, std::int64_t row_pitch, std::int64_t pixel_pitch, std::int64_t valid,
-               std::int64_t width, T* packed) {
+void pack_grad(const Conv2dShape& s, const ConvGrid<T>& grid, const Block& b, const T* grad_output, std::int64_t channel,
+               std::int64_t valid, std::int64_t width, T* packed) {
   const auto bytes = static_cast<std::size_t>(valid) * sizeof(T);
-  for (std::int64_t row = 0; row < b.rows; ++row) {
-    const T* from = grad + row * row_pitch;
-    for (std::int64_t x = 0; x < b.columns; ++x, from += pixel_pitch, packed += width) {
+  for (std::int64_t line = 0; line < b.images * b.rows; ++line) {
+    const std::int64_t image = b.image + line / b.rows, row = b.row0 + line % b.rows;
+    const T* from = grad_output + ((image * grid.out_h + row) * grid.out_w + b.column0) * s.oc + channel;
+    for (std::int64_t x = 0; x < b.columns; ++x, from += s.oc, packed += width) {
       if (bytes == 128) {  // a whole block: a copy of known size is a few moves
         std::memcpy(packed, from, 128);
         continue;
@@ -94,71 +106,88 @@ void pack_grad(const T* grad, const Block& b, std::int64_t row_pitch, std::int64
   }
 }
 
+// Adds one slice of one block of pixels to the gradient of one channel block: all tiles of (kh, kw, ic) entries.
+template <class T>
+void add_tiles(const Conv2dShape& s, const Block& b, const SourceView<T>& source, const T* packed, int vectors, T* grad,
+               bool accumulate, const ConvKernels<T>& kernels) {
+  const std::int64_t icg = s.icg(), width = vectors * kernels.vector_size;
+  const bool merged = source.tap_w == icg && b.channels == icg;  // the taps of a kernel row lie side by side
+  const std::int64_t run = merged ? s.kw * icg : b.channels, runs = merged ? 1 : s.kw;
+  const std::int64_t count = ceil_div(run, kernels.max_entries), size = run / count, larger = run % count;
+  const std::int64_t parts = b.images > 1 ? 1 : ceil_div(b.rows * b.columns, kTilePixels);
+  const std::int64_t part = ceil_div(b.rows, std::min(parts, b.rows));
+  for (std::int64_t row = 0; row < b.rows; row += part) {
+    WeightTileArgs<T> a{};
+    a.input_image = source.image, a.input_row = source.row, a.input_pixel = source.pixel;
+    a.grad_output = packed + row * b.columns * width;
+    a.images = b.images, a.rows = std::min(part, b.rows - row), a.pixels = b.columns;
+    a.accumulate = accumulate || row > 0;
+    for (std::int64_t kh = 0; kh < s.kh; ++kh)
+      for (std::int64_t r = 0; r < runs; ++r) {
+        a.input = source.data + row * source.row + kh * source.tap_h + r * source.tap_w;
+        a.grad = grad + ((kh * s.kw + r) * icg + b.channel0) * width;
+        for (std::int64_t t = 0; t < count; ++t) {
+          const std::int64_t entries = size + (t < larger ? 1 : 0);
+          kernels.weight_tile[vectors - 1][entries - 1](a);
+          a.input += entries;
+          a.grad += entries * width;
+        }
+      }
+  }
+}
+
 // Adds one block of pixels to the gradient of the channel blocks [block0, block1) of one group.
 template <class T>
-void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& plan, const Block& b, std::int64_t block0,
+void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& plan, Block b, std::int64_t block0,
                std::int64_t block1, const T* grad_output, T* partial, T* scratch, bool accumulate,
                const ConvKernels<T>& kernels) {
-  const SourceView<T> source = view_source(grid, plan.source, b, scratch);
   T* packed = scratch + plan.source_elements;
-  const std::int64_t taps = s.kh * s.kw, icg = s.icg();
-  const bool merged = source.tap_w == icg;  // the taps of a kernel row lie side by side
-  const std::int64_t run = merged ? s.kw * icg : icg, runs = merged ? 1 : s.kw;
-  const std::int64_t count = ceil_div(run, kernels.max_entries), size = run / count, larger = run % count;
-  const std::int64_t part = std::max<std::int64_t>(1, kTilePixels / b.columns);  // rows
-  const T* grad = grad_output + ((b.image * grid.out_h + b.row0) * grid.out_w + b.column0) * s.oc + b.group * s.ocg();
-
-  for (std::int64_t block = block0; block < block1; ++block) {
-    const std::int64_t first = block * 2 * kernels.vector_size;
-    const int vectors = block_vectors(s.ocg(), first, kernels.vector_size);
-    const std::int64_t width = vectors * kernels.vector_size;
-    const auto* tiles = kernels.weight_tile[vectors - 1];
-    pack_grad(grad + first, b, grid.out_w * s.oc, s.oc, std::min(width, s.ocg() - first), width, packed);
-    for (std::int64_t row = 0; row < b.rows; row += part) {
-      WeightTileArgs<T> a{};
-      a.input_row = source.row, a.input_pixel = source.pixel;
-      a.grad_output = packed + row * b.columns * width;
-      a.rows = std::min(part, b.rows - row), a.pixels = b.columns;
-      a.grad = partial + first * icg * taps;
-      a.accumulate = accumulate || row > 0;
-      for (std::int64_t kh = 0; kh < s.kh; ++kh)
-        for (std::int64_t r = 0; r < runs; ++r) {
-          a.input = source.data + row * source.row + kh * source.tap_h + r * source.tap_w;
-          for (std::int64_t t = 0; t < count; ++t) {
-            const std::int64_t entries = size + (t < larger ? 1 : 0);
-            tiles[entries - 1](a);
-            a.input += entries;
-            a.grad += entries * width;
-          }
-        }
+  for (std::int64_t c = 0; c < s.icg(); c += plan.slice) {
+    b.channel0 = c;
+    b.channels = std::min(plan.slice, s.icg() - c);
+    const SourceView<T> source = view_source(grid, plan.source, b, scratch);
+    for (std::int64_t block = block0; block < block1; ++block) {
+      const std::int64_t first = block * 2 * kernels.vector_size;
+      const int vectors = block_vectors(s.ocg(), first, kernels.vector_size);
+      const std::int64_t width = vectors * kernels.vector_size;
+      pack_grad(s, grid, b, grad_output, b.group * s.ocg() + first, std::min(width, s.ocg() - first), width, packed);
+      add_tiles(s, b, source, packed, vectors, partial + first * s.icg() * s.kh * s.kw, accumulate, kernels);
     }
   }
 }
 
-// Sums the partial gradients in order and brings [block][kh][kw][ic][oc] to (OC, IC/groups, KH, KW).
+// Sums the partial gradients in order and brings [block][kh][kw][ic][oc] to (OC, IC/groups, KH, KW), by way of a small
+// buffer: the filters' rows lie so far apart that writing them column by column would miss the caches.
 template <class T>
 void collect(const Conv2dShape& s, const WeightPlan& plan, const T* partial, T* grad_weight, bool accumulate,
              int vector_size) {
-  constexpr std::int64_t kInputs = 16;  // rows of grad_weight under one vector stay in the L1 cache for so many inputs
-  const std::int64_t icg = s.icg(), taps = s.kh * s.kw, stride = s.groups * plan.group_elements;
-  const std::int64_t slices = ceil_div(icg, kInputs);
+  const std::int64_t icg = s.icg(), taps = s.kh * s.kw, filter = icg * taps, stride = s.groups * plan.group_elements;
+  const std::int64_t slices = ceil_div(filter, kColumns);
   parallel_for(s.groups * plan.channel_blocks * slices, plan.threads, [&](std::int64_t task, int) {
-    const std::int64_t slice = task % slices, block = task / slices % plan.channel_blocks;
+    const std::int64_t column0 = task % slices * kColumns, block = task / slices % plan.channel_blocks;
+    const std::int64_t columns = std::min<std::int64_t>(kColumns, filter - column0);
     const std::int64_t group = task / slices / plan.channel_blocks, first = block * 2 * vector_size;
     const std::int64_t width = block_vectors(s.ocg(), first, vector_size) * vector_size;
     const std::int64_t valid = std::min(width, s.ocg() - first);
-    const T* from = partial + group * plan.group_elements + first * icg * taps;
-    T* to = grad_weight + (group * s.ocg() + first) * icg * taps;
-    for (std::int64_t tap = 0; tap < taps; ++tap)
-      for (std::int64_t ic = slice * kInputs; ic < std::min(icg, (slice + 1) * kInputs); ++ic) {
-        const T* sums = from + (tap * icg + ic) * width;
-        T* column = to + ic * taps + tap;
-        for (std::int64_t oc = 0; oc < valid; ++oc) {
-          T sum = accumulate ? column[oc * icg * taps] : T(0);
-          for (std::int64_t g = 0; g < plan.pixel_groups; ++g) sum += sums[g * stride + oc];
-          column[oc * icg * taps] = sum;
-        }
-      }
+    const T* from = partial + group * plan.group_elements + first * filter;
+    T buffer[kLanes * kPitch];
+    for (std::int64_t column = 0; column < columns; ++column) {
+      const std::int64_t ic = (column0 + column) / taps, tap = (column0 + column) % taps;
+      const T* sums = from + (tap * icg + ic) * width;
+      T total[kLanes];
+      std::copy_n(sums, width, total);
+      for (std::int64_t g = 1; g < plan.pixel_groups; ++g)
+        for (std::int64_t oc = 0; oc < width; ++oc) total[oc] += sums[g * stride + oc];
+      for (std::int64_t oc = 0; oc < valid; ++oc) buffer[oc * kPitch + column] = total[oc];
+    }
+    T* to = grad_weight + (group * s.ocg() + first) * filter + column0;
+    for (std::int64_t oc = 0; oc < valid; ++oc, to += filter) {
+      const T* row = buffer + oc * kPitch;
+      if (accumulate)
+        for (std::int64_t column = 0; column < columns; ++column) to[column] += row[column];
+      else
+        std::copy_n(row, columns, to);
+    }
   });
 }
 
@@ -185,7 +214,8 @@ void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_
       b.group = group;
       b.column0 = index % plan.column_blocks * plan.columns_per_block;
       b.row0 = index / plan.column_blocks % plan.row_blocks * plan.rows_per_block;
-      b.image = index / plan.column_blocks / plan.row_blocks;
+      b.image = index / plan.column_blocks / plan.row_blocks * plan.images_per_block;
+      b.images = std::min(plan.images_per_block, grid.n - b.image);
       b.rows = std::min(plan.rows_per_block, grid.out_h - b.row0);
       b.columns = std::min(plan.columns_per_block, grid.out_w - b.column0);
       add_block(s, grid, plan, b, block0, block1, grad_output, partial, scratch, index > begin, kernels);

@@ -71,7 +71,7 @@ DirectPlan plan_direct(const DirectConv<T>& original) {
   plan.threads = threads_for(operations);
   plan.channel_blocks = block_count(p.ocg, kernels.vector_size);
   plan_weights(p, kernels, plan);
-  plan.source = plan_source<T>(p, tile, true);
+  plan.source = plan_source<T>(p, tile);
 
   // Columns are split only where one row is too much.
   std::int64_t columns = p.out_w;
@@ -192,6 +192,8 @@ void run_direct(const DirectConv<T>& original) {
     const std::int64_t chunk = task % plan.channel_chunks;
     std::int64_t rest = task / plan.channel_chunks;
     Block b{};
+    b.images = 1;
+    b.channels = p.icg;
     b.column0 = rest % plan.column_blocks * plan.columns_per_block;
     rest /= plan.column_blocks;
     b.row0 = rest % plan.row_blocks * plan.rows_per_block;

@@ -36,15 +36,19 @@ bool aliases(std::int64_t pixel_elements) {
   return pixel_elements >= kAliasChannels && pixel_elements * static_cast<std::int64_t>(sizeof(T)) % kAliasBytes == 0;
 }
 
+template <class T>
+const T* block_image(const ConvGrid<T>& g, const Block& b, std::int64_t i) {
+  return g.source + (b.image + i) * g.source_h * g.source_w * g.groups * g.icg + b.group * g.icg + b.channel0;
+}
+
 // Copies the block's source rows, zeros where the window leaves the image.
 template <class T>
-void copy_rows(const ConvGrid<T>& g, std::int64_t pitch, const Block& b, T* scratch) {
+void copy_rows(const ConvGrid<T>& g, std::int64_t pitch, const Block& b, const T* image, T* scratch) {
   const Window w = window_of(g, b.rows, b.columns);
   const std::int64_t source_pixel = g.groups * g.icg;
   const std::int64_t h0 = g.origin_h + b.row0 * g.step_h, w0 = g.origin_w + b.column0 * g.step_w;
   const std::int64_t left = std::clamp<std::int64_t>(-w0, 0, w.width);
   const std::int64_t right = std::clamp<std::int64_t>(g.source_w - w0, left, w.width);
-  const T* image = g.source + b.image * g.source_h * g.source_w * source_pixel + b.group * g.icg;
   const auto zero = [pitch](T* to, std::int64_t pixels) {
     std::memset(to, 0, static_cast<std::size_t>(pixels * pitch) * sizeof(T));
   };
@@ -57,11 +61,11 @@ void copy_rows(const ConvGrid<T>& g, std::int64_t pitch, const Block& b, T* scra
     }
     zero(to, left);
     const T* from = image + (ih * g.source_w + w0 + left) * source_pixel;
-    if (source_pixel == pitch) {
+    if (source_pixel == pitch && b.channels == pitch) {
       std::memcpy(to + left * pitch, from, static_cast<std::size_t>((right - left) * source_pixel) * sizeof(T));
     } else {
       for (std::int64_t x = left; x < right; ++x, from += source_pixel)
-        std::memcpy(to + x * pitch, from, static_cast<std::size_t>(g.icg) * sizeof(T));
+        std::memcpy(to + x * pitch, from, static_cast<std::size_t>(b.channels) * sizeof(T));
     }
     zero(to + right * pitch, w.width - right);
   }
@@ -69,14 +73,13 @@ void copy_rows(const ConvGrid<T>& g, std::int64_t pitch, const Block& b, T* scra
 
 // Copies every pixel's window [th][tw][c].
 template <class T>
-void gather_windows(const ConvGrid<T>& g, const Block& b, T* to) {
+void gather_windows(const ConvGrid<T>& g, const Block& b, const T* image, T* to) {
   const std::int64_t source_pixel = g.groups * g.icg;
-  const std::size_t bytes = static_cast<std::size_t>(g.icg) * sizeof(T);
-  const T* image = g.source + b.image * g.source_h * g.source_w * source_pixel + b.group * g.icg;
+  const std::size_t bytes = static_cast<std::size_t>(b.channels) * sizeof(T);
   for (std::int64_t r = 0; r < b.rows; ++r)
     for (std::int64_t x = 0; x < b.columns; ++x)
       for (std::int64_t th = 0; th < g.taps_h; ++th)
-        for (std::int64_t tw = 0; tw < g.taps_w; ++tw, to += g.icg) {
+        for (std::int64_t tw = 0; tw < g.taps_w; ++tw, to += b.channels) {
           const std::int64_t ih = g.origin_h + (b.row0 + r) * g.step_h + th * g.tap_step_h;
           const std::int64_t iw = g.origin_w + (b.column0 + x) * g.step_w + tw * g.tap_step_w;
           if (ih >= 0 && ih < g.source_h && iw >= 0 && iw < g.source_w)
@@ -86,21 +89,34 @@ void gather_windows(const ConvGrid<T>& g, const Block& b, T* to) {
         }
 }
 
-}  // namespace
-
+// Rows scratch, or single windows where rows would be huge and mostly unused.
 template <class T>
-SourcePlan plan_source(const ConvGrid<T>& g, std::int64_t tile, bool avoid_aliasing) {
-  const bool repitch = avoid_aliasing && aliases<T>(g.icg * g.step_w);
-  const bool copy = touches_padding(g) || (g.groups > 1 && g.taps_h * g.taps_w > 1) ||
-                    (avoid_aliasing && aliases<T>(g.groups * g.icg * g.step_w) && g.out_w > 4);
-  if (!copy) return {SourceMode::in_place, g.groups * g.icg};
-  const std::int64_t pitch = repitch ? g.icg + kPitchPadding : g.icg;
+SourcePlan rows_or_gather(const ConvGrid<T>& g, std::int64_t tile, std::int64_t channels, std::int64_t pitch) {
   const Window least = window_of(g, 1, std::min(g.out_w, tile));
   const double pixels = static_cast<double>(least.height) * static_cast<double>(least.width);
   const double used = static_cast<double>(tile * g.taps_h) * static_cast<double>(g.taps_w);
   if (pixels * static_cast<double>(pitch) * sizeof(T) > kGatherAboveBytes && pixels > 2 * used)
-    return {SourceMode::gather, g.taps_h * g.taps_w * g.icg};
+    return {SourceMode::gather, g.taps_h * g.taps_w * channels};
   return {SourceMode::rows, pitch};
+}
+
+}  // namespace
+
+template <class T>
+SourcePlan plan_source(const ConvGrid<T>& g, std::int64_t tile) {
+  const bool copy = touches_padding(g) || (g.groups > 1 && g.taps_h * g.taps_w > 1) ||
+                    (aliases<T>(g.groups * g.icg * g.step_w) && g.out_w > 4);
+  if (!copy) return {SourceMode::in_place, g.groups * g.icg};
+  return rows_or_gather(g, tile, g.icg, aliases<T>(g.icg * g.step_w) ? g.icg + kPitchPadding : g.icg);
+}
+
+template <class T>
+SourcePlan plan_source_slices(const ConvGrid<T>& g, std::int64_t slice) {
+  const bool copy = touches_padding(g) || (g.groups > 1 && g.taps_h * g.taps_w > 1) || slice < g.icg;
+  if (!copy) return {SourceMode::in_place, g.groups * g.icg};
+  // Pixels a multiple of 512 bytes apart would use an eighth of the L1 cache.
+  const bool conflict = slice * static_cast<std::int64_t>(sizeof(T)) % 512 == 0;
+  return rows_or_gather(g, 16, slice, conflict ? slice + kPitchPadding : slice);
 }
 
 template <class T>
@@ -112,25 +128,34 @@ std::int64_t block_elements(const ConvGrid<T>& g, const SourcePlan& plan, std::i
 
 template <class T>
 SourceView<T> view_source(const ConvGrid<T>& g, const SourcePlan& plan, const Block& b, T* scratch) {
+  const std::int64_t pitch = plan.pixel_pitch;
+  if (plan.mode == SourceMode::in_place) {
+    const std::int64_t row = g.source_w * pitch;
+    const std::int64_t ih = g.origin_h + b.row0 * g.step_h, iw = g.origin_w + b.column0 * g.step_w;
+    return {block_image(g, b, 0) + ih * row + iw * pitch, g.source_h * row, g.step_h * row, g.step_w * pitch,
+            g.tap_step_h * row, g.tap_step_w * pitch};
+  }
+  const std::int64_t image = block_elements(g, plan, b.rows, b.columns);
+  for (std::int64_t i = 0; i < b.images; ++i) {
+    if (plan.mode == SourceMode::rows)
+      copy_rows(g, pitch, b, block_image(g, b, i), scratch + i * image);
+    else
+      gather_windows(g, b, block_image(g, b, i), scratch + i * image);
+  }
   if (plan.mode == SourceMode::gather) {
-    gather_windows(g, b, scratch);
-    return {scratch, plan.pixel_pitch, b.columns * plan.pixel_pitch, g.taps_w * g.icg, g.icg};
+    const std::int64_t window = g.taps_h * g.taps_w * b.channels;  // the last slice may be narrower than the pitch
+    return {scratch, image, b.columns * window, window, g.taps_w * b.channels, b.channels};
   }
-  if (plan.mode == SourceMode::rows) {
-    copy_rows(g, plan.pixel_pitch, b, scratch);
-    const std::int64_t row = window_of(g, b.rows, b.columns).width * plan.pixel_pitch;
-    return {scratch, g.step_w * plan.pixel_pitch, g.step_h * row, g.tap_step_h * row, g.tap_step_w * plan.pixel_pitch};
-  }
-  const std::int64_t pixel = g.groups * g.icg, row = g.source_w * pixel;
-  const std::int64_t ih = g.origin_h + b.row0 * g.step_h, iw = g.origin_w + b.column0 * g.step_w;
-  return {g.source + (b.image * g.source_h + ih) * row + iw * pixel + b.group * g.icg, g.step_w * pixel, g.step_h * row,
-          g.tap_step_h * row, g.tap_step_w * pixel};
+  const std::int64_t row = window_of(g, b.rows, b.columns).width * pitch;
+  return {scratch, image, g.step_h * row, g.step_w * pitch, g.tap_step_h * row, g.tap_step_w * pitch};
 }
 
-template SourcePlan plan_source(const ConvGrid<float>&, std::int64_t, bool);
+template SourcePlan plan_source(const ConvGrid<float>&, std::int64_t);
+template SourcePlan plan_source_slices(const ConvGrid<float>&, std::int64_t);
 template std::int64_t block_elements(const ConvGrid<float>&, const SourcePlan&, std::int64_t, std::int64_t);
 template SourceView<float> view_source(const ConvGrid<float>&, const SourcePlan&, const Block&, float*);
-template SourcePlan plan_source(const ConvGrid<double>&, std::int64_t, bool);
+template SourcePlan plan_source(const ConvGrid<double>&, std::int64_t);
+template SourcePlan plan_source_slices(const ConvGrid<double>&, std::int64_t);
 template std::int64_t block_elements(const ConvGrid<double>&, const SourcePlan&, std::int64_t, std::int64_t);
 template SourceView<double> view_source(const ConvGrid<double>&, const SourcePlan&, const Block&, double*);
 

@@ -26,26 +26,33 @@ enum class SourceMode {
 
 struct SourcePlan {
   SourceMode mode;
-  std::int64_t pixel_pitch;  // scratch elements from one pixel to the next
+  std::int64_t pixel_pitch;  // elements from one pixel (in gather mode: one window) to the next
 };
 
-// avoid_aliasing: a tile will read several pixels at once, so pixels a multiple of 4 KiB apart get another pitch.
+// For a tile that reads `tile` pixels at once, all channels of a group.
 template <class T>
-SourcePlan plan_source(const ConvGrid<T>& grid, std::int64_t tile, bool avoid_aliasing);
+SourcePlan plan_source(const ConvGrid<T>& grid, std::int64_t tile);
 
-// Scratch elements of a block of rows by columns.
+// For a loop over many pixels that reads few channels of each: slices of the channels are copied one after the other.
+template <class T>
+SourcePlan plan_source_slices(const ConvGrid<T>& grid, std::int64_t slice);
+
+// Scratch elements of a block of rows by columns of one image.
 template <class T>
 std::int64_t block_elements(const ConvGrid<T>& grid, const SourcePlan& plan, std::int64_t rows, std::int64_t columns);
 
 struct Block {
-  std::int64_t image, group, row0, rows, column0, columns;
+  std::int64_t image, images;  // several whole images where they are small
+  std::int64_t group;
+  std::int64_t row0, rows, column0, columns;
+  std::int64_t channel0, channels;  // of the group's input channels
 };
 
-// Where a block's first window starts, and the elements between neighbouring pixels, rows and taps from there.
+// Where a block's first window starts, and the elements between neighbouring images, rows, pixels and taps from there.
 template <class T>
 struct SourceView {
   const T* data;
-  std::int64_t pixel, row, tap_h, tap_w;
+  std::int64_t image, row, pixel, tap_h, tap_w;
 };
 
 // Copies what the plan says to scratch.

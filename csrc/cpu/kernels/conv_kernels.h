@@ -28,13 +28,14 @@ struct ConvTileArgs {
 };
 
 // One tile of weight gradients: up to max_entries consecutive (kw, ic) entries by one block of output channels.
-//   grad[e][oc] (+)= sum over (row, pixel) of input[row*input_row + pixel*input_pixel + e] * grad_output[row][pixel][oc]
+//   grad[e][oc] (+)= sum over (image, row, pixel) of
+//     input[image*input_image + row*input_row + pixel*input_pixel + e] * grad_output[image][row][pixel][oc]
 template <class T>
 struct WeightTileArgs {
   const T* input;
-  std::int64_t input_row, input_pixel;
-  const T* grad_output;  // packed [rows][pixels][block], the block zero-padded to whole vectors
-  std::int64_t rows, pixels;
+  std::int64_t input_image, input_row, input_pixel;
+  const T* grad_output;  // packed [images][rows][pixels][block], the block zero-padded to whole vectors
+  std::int64_t images, rows, pixels;
   T* grad;  // [entries][block]
   bool accumulate;
 };

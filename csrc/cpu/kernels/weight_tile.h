@@ -28,8 +28,9 @@ void weight_tile(const WeightTileArgs<T>& a) {
       acc[m][v] = a.accumulate ? Vec<T>::load(a.grad + (m * NV + v) * kSize) : Vec<T>::zero();
 
   const T* g = a.grad_output;
-  for (std::int64_t row = 0; row < a.rows; ++row) {
-    const T* x = a.input + row * a.input_row;
+  for (std::int64_t line = 0, row = 0, image = 0; line < a.images * a.rows; ++line) {
+    const T* x = a.input + image * a.input_image + row * a.input_row;
+    if (++row == a.rows) row = 0, ++image;
     for (std::int64_t p = 0; p < a.pixels; ++p) {
       Vec<T> w[NV];
 #pragma GCC unroll 2
