@@ -24,7 +24,7 @@ void explain_direct(const DirectConv<T>& problem, Conv2dExplanation& e) {
   if (plan.source.mode == SourceMode::rows)
     e.notes.push_back("blocks of " + std::to_string(plan.rows_per_block) + " rows are copied with their zero padding");
   if (plan.source.mode == SourceMode::gather)
-    e.notes.push_back("every window is gathered (stride or dilation far wider than the kernel)");
+    e.notes.push_back("windows are gathered: narrow rows, or a stride or dilation far wider than the kernel");
 }
 
 }  // namespace

@@ -18,11 +18,17 @@ constexpr std::int64_t kBlockPixels = 512;         // a block of output pixels: 
 constexpr std::int64_t kSourceBytes = 256 * 1024;  // ... and so do its source rows
 constexpr std::int64_t kWeightBytes = 400 * 1024;  // ... beside the weights of one channel block
 
-// A pointwise problem has no rows: all pixels of all images are one row.
+// Where the outputs of all images lie one after the other, rows need not matter: a pointwise problem has none, and very
+// narrow rows are joined.
 template <class T>
-DirectConv<T> flattened(DirectConv<T> p) {
-  if (!pointwise(p) || p.output_row != p.out_w * p.output_pixel || p.output_image != p.out_h * p.output_row) return p;
-  flatten_grid(p);
+DirectConv<T> flattened(DirectConv<T> p, const ConvKernels<T>& kernels) {
+  if (p.output_row != p.out_w * p.output_pixel || p.output_image != p.out_h * p.output_row) return p;
+  if (pointwise(p))
+    flatten_grid(p);
+  else if (narrow(p, kernels.max_pixels[p.ocg > kernels.vector_size ? 1 : 0]))
+    flatten_narrow(p);
+  else
+    return p;
   p.output_row = p.output_image = p.out_w * p.output_pixel;
   return p;
 }
@@ -62,7 +68,7 @@ void plan_weights(const DirectConv<T>& p, const ConvKernels<T>& kernels, DirectP
 template <class T>
 DirectPlan plan_direct(const DirectConv<T>& original) {
   const ConvKernels<T>& kernels = active_kernel_set<T>().conv;
-  const DirectConv<T> p = flattened(original);
+  const DirectConv<T> p = flattened(original, kernels);
   DirectPlan plan{};
   const std::int64_t item = static_cast<std::int64_t>(sizeof(T));
   const std::int64_t tile = kernels.max_pixels[p.ocg > kernels.vector_size ? 1 : 0];
@@ -182,9 +188,9 @@ void run_block(const DirectConv<T>& p, const DirectPlan& plan, const Block& b, s
 template <class T>
 void run_direct(const DirectConv<T>& original) {
   const ConvKernels<T>& kernels = active_kernel_set<T>().conv;
-  const DirectConv<T> p = flattened(original);
+  const DirectConv<T> p = flattened(original, kernels);
   if (p.n * p.out_h * p.out_w == 0) return;
-  const DirectPlan plan = plan_direct(p);
+  const DirectPlan plan = plan_direct(original);
   const Scratch scratch(static_cast<std::size_t>(plan.threads * plan.scratch_elements) * sizeof(T));
   const std::int64_t blocks = plan.row_blocks * plan.column_blocks * plan.channel_chunks;
 

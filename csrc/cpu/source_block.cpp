@@ -71,22 +71,47 @@ void copy_rows(const ConvGrid<T>& g, std::int64_t pitch, const Block& b, const T
   }
 }
 
-// Copies every pixel's window [th][tw][c].
+// Copies one window [th][tw][c], zeros outside the image.
+template <class T>
+T* gather_window(const ConvGrid<T>& g, const T* image, std::int64_t oh, std::int64_t ow, std::int64_t channels, T* to) {
+  const std::int64_t source_pixel = g.groups * g.icg;
+  const std::int64_t iw0 = g.origin_w + ow * g.step_w;
+  const auto bytes = static_cast<std::size_t>(channels) * sizeof(T);
+  const bool whole_row = g.tap_step_w == 1 && channels == source_pixel && iw0 >= 0 && iw0 + g.taps_w <= g.source_w;
+  for (std::int64_t th = 0; th < g.taps_h; ++th) {
+    const std::int64_t ih = g.origin_h + oh * g.step_h + th * g.tap_step_h;
+    const bool inside = ih >= 0 && ih < g.source_h;
+    if (inside && whole_row) {
+      std::memcpy(to, image + (ih * g.source_w + iw0) * source_pixel, bytes * static_cast<std::size_t>(g.taps_w));
+      to += g.taps_w * channels;
+      continue;
+    }
+    for (std::int64_t tw = 0; tw < g.taps_w; ++tw, to += channels) {
+      const std::int64_t iw = iw0 + tw * g.tap_step_w;
+      if (inside && iw >= 0 && iw < g.source_w)
+        std::memcpy(to, image + (ih * g.source_w + iw) * source_pixel, bytes);
+      else
+        std::memset(to, 0, bytes);
+    }
+  }
+  return to;
+}
+
 template <class T>
 void gather_windows(const ConvGrid<T>& g, const Block& b, const T* image, T* to) {
-  const std::int64_t source_pixel = g.groups * g.icg;
-  const std::size_t bytes = static_cast<std::size_t>(b.channels) * sizeof(T);
   for (std::int64_t r = 0; r < b.rows; ++r)
     for (std::int64_t x = 0; x < b.columns; ++x)
-      for (std::int64_t th = 0; th < g.taps_h; ++th)
-        for (std::int64_t tw = 0; tw < g.taps_w; ++tw, to += b.channels) {
-          const std::int64_t ih = g.origin_h + (b.row0 + r) * g.step_h + th * g.tap_step_h;
-          const std::int64_t iw = g.origin_w + (b.column0 + x) * g.step_w + tw * g.tap_step_w;
-          if (ih >= 0 && ih < g.source_h && iw >= 0 && iw < g.source_w)
-            std::memcpy(to, image + (ih * g.source_w + iw) * source_pixel, bytes);
-          else
-            std::memset(to, 0, bytes);
-        }
+      to = gather_window(g, image, b.row0 + r, b.column0 + x, b.channels, to);
+}
+
+// The same along a flat grid, whose pixels run through the images.
+template <class T>
+void gather_flat_windows(const ConvGrid<T>& g, Block b, T* to) {
+  const std::int64_t pixels = g.flat_h * g.flat_w;
+  for (std::int64_t x = b.column0; x < b.column0 + b.columns; ++x) {
+    b.image = x / pixels;
+    to = gather_window(g, block_image(g, b, 0), x % pixels / g.flat_w, x % g.flat_w, b.channels, to);
+  }
 }
 
 // Rows scratch, or single windows where rows would be huge and mostly unused.
@@ -104,6 +129,7 @@ SourcePlan rows_or_gather(const ConvGrid<T>& g, std::int64_t tile, std::int64_t 
 
 template <class T>
 SourcePlan plan_source(const ConvGrid<T>& g, std::int64_t tile) {
+  if (g.flat_w > 0) return {SourceMode::gather, g.taps_h * g.taps_w * g.icg};
   const bool copy = touches_padding(g) || (g.groups > 1 && g.taps_h * g.taps_w > 1) ||
                     (aliases<T>(g.groups * g.icg * g.step_w) && g.out_w > 4);
   if (!copy) return {SourceMode::in_place, g.groups * g.icg};
@@ -137,7 +163,9 @@ SourceView<T> view_source(const ConvGrid<T>& g, const SourcePlan& plan, const Bl
   }
   const std::int64_t image = block_elements(g, plan, b.rows, b.columns);
   for (std::int64_t i = 0; i < b.images; ++i) {
-    if (plan.mode == SourceMode::rows)
+    if (g.flat_w > 0)
+      gather_flat_windows(g, b, scratch);
+    else if (plan.mode == SourceMode::rows)
       copy_rows(g, pitch, b, block_image(g, b, i), scratch + i * image);
     else
       gather_windows(g, b, block_image(g, b, i), scratch + i * image);

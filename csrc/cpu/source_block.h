@@ -15,13 +15,16 @@ struct ConvGrid {
   std::int64_t origin_h, origin_w, step_h, step_w;
   std::int64_t taps_h, taps_w, tap_step_h, tap_step_w;
   std::int64_t out_h, out_w;
+  // When set, the grid is one row (n = out_h = 1, out_w pixels) that runs through all images of flat_h x flat_w outputs.
+  std::int64_t flat_h, flat_w;
 };
 
 // How a block gets its source pixels.
 enum class SourceMode {
   in_place,  // read where they are: no padding is touched
   rows,      // rows of a block are copied to scratch with their zero borders
-  gather,    // each pixel's window is copied: strides or dilations so wide that rows would be mostly unused
+  gather,    // each pixel's window is copied: outputs so narrow that tiles would stay small, or strides and dilations so
+             // wide that rows would be mostly unused
 };
 
 struct SourcePlan {
@@ -70,6 +73,20 @@ template <class T>
 void flatten_grid(ConvGrid<T>& grid) {
   grid.out_w = grid.source_w = grid.n * grid.out_h * grid.out_w;
   grid.n = grid.out_h = grid.source_h = 1;
+}
+
+// Rows narrower than half a tile waste it: their windows are gathered instead, and tiles run across rows and images.
+template <class T>
+bool narrow(const ConvGrid<T>& grid, std::int64_t tile) {
+  return 2 * grid.out_w < tile && grid.n * grid.out_h > 1 && grid.icg >= 8;
+}
+
+template <class T>
+void flatten_narrow(ConvGrid<T>& grid) {
+  grid.flat_h = grid.out_h;
+  grid.flat_w = grid.out_w;
+  grid.out_w = grid.n * grid.out_h * grid.out_w;
+  grid.n = grid.out_h = 1;
 }
 
 }  // namespace fastconv
