@@ -258,3 +258,17 @@ def test_results_are_the_callers_own(rng: np.random.Generator) -> None:
     model.predict_on_batch(-x)
     np.testing.assert_array_equal(first, kept)
     np.testing.assert_array_equal(x, before)
+
+
+def test_a_batch_that_memory_cannot_hold_is_refused_and_the_model_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(nbytes: int) -> np.ndarray:
+        raise MemoryError
+
+    model = networks.chain()
+    x = np.zeros((8, 2, 7, 6), np.float32)
+    model.predict_on_batch(x[:2])
+    with monkeypatch.context() as patch:
+        patch.setattr(_core, "empty_aligned", refuse)
+        with pytest.raises(MemoryError, match=r"Model: no memory for an arena of [\d,]+ bytes; model.plan"):
+            model.predict_on_batch(x)
+    assert model.predict_on_batch(x).shape == (8, 3)

@@ -60,7 +60,7 @@ class Engine:
         """Return the program, ready to load and run."""
         program = self.plan(input_shapes, dtype, mode, losses)
         if program.arena_bytes > self._arena.nbytes:
-            self._arena = _core.empty_aligned(program.arena_bytes)
+            self._arena = _allocate(program.arena_bytes)
         if not program.is_bound_to(self._arena):
             program.bind(self._arena)
         return program
@@ -69,3 +69,12 @@ class Engine:
         """Forget the programs and give the arena back."""
         self._programs.clear()
         self._arena = _core.empty_aligned(0)
+
+
+def _allocate(nbytes: int) -> NDArray[np.uint8]:
+    try:
+        return _core.empty_aligned(nbytes)
+    except MemoryError:
+        raise MemoryError(
+            f"Model: no memory for an arena of {nbytes:,} bytes; model.plan(batch) tells what a batch size needs"
+        ) from None
