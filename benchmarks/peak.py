@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Peak:
 
 def fma_flops_per_s(dtype: str = "float32", seconds: float = 0.05, rounds: int = 7) -> float:
     """The best of several rounds: a peak is what the machine can do when nothing disturbs it."""
-    name = "float64" if dtype == "float64" else "float32"
+    name: Literal["float32", "float64"] = "float64" if dtype == "float64" else "float32"
     iterations = 1000
     while True:
         start = time.perf_counter()
