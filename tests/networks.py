@@ -65,13 +65,13 @@ def inception(**options: object) -> Model:
 
 
 def shared(**options: object) -> Model:
-    """One layer used three times, and a sum of a node with itself."""
+    """One layer used three times, and a sum that takes one node three times."""
     x = Input((2, 7, 6))
     conv = Conv2d(2, 2, 3, padding=1, name="again")
     once = conv(x)
     twice = conv(ReLU()(once))
     third = conv(twice)
-    return Model(x, Linear(None, 3)(Flatten()(Add()(third, once, third))), **options)
+    return Model(x, Linear(None, 3)(Flatten()(Add()(third, once, third, third))), **options)
 
 
 def two_by_two(**options: object) -> Model:

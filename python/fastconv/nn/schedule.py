@@ -169,7 +169,7 @@ class Schedule:
                 if value.grad is not None:
                     value.grad.use(time)
                     step.after_backward.append(Transfer(grad, value.grad, add=True))
-                elif given_away:
+                elif given_away or step.inputs.count(value) > 1:  # x + x would add to what it still reads
                     target, _ = self._contribute(value, time)
                     step.after_backward.append(Transfer(grad, target, add=False))
                 else:
