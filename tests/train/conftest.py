@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 
+from fastconv import nn, optim
+
 
 @pytest.fixture
-def make_model() -> Callable[..., Any]:
-    from standin import M
+def make_model() -> Callable[..., nn.Sequential]:
+    """Return a function of a seed that makes a compiled model: convolution, pool, dropout, dense; momentum."""
 
-    return M
+    def make(seed: int = 0) -> nn.Sequential:
+        model = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding="same", activation="relu"),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(0.2),
+            nn.Linear(16, 3),
+            input_shape=(1, 4, 4),
+            seed=seed,
+        )
+        model.compile(optim.SGD(0.05, momentum=0.9), "cross_entropy", ["accuracy"])
+        return model
+
+    return make
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ def _train(run: Run, judge: BatchLoader | None, folder: CheckpointFolder | None,
         run.means.reset()
         if folder is not None:
             folder.save(run.state(), run.step)
-        _end_if_interrupted(run, None, interruption)
+        _end_if_interrupted(run, folder, interruption)
 
 
 def _train_batch(run: Run, x: NDArray[Any], y: NDArray[Any]) -> None:
@@ -188,7 +188,7 @@ def _train_batch(run: Run, x: NDArray[Any], y: NDArray[Any]) -> None:
 def _end_if_interrupted(run: Run, folder: CheckpointFolder | None, interruption: Interruption) -> None:
     if interruption.signal_number is None:
         return
-    message = f"training was interrupted in epoch {run.epoch + 1}, after batch {run.step} of the run"
+    message = f"training was interrupted after batch {run.step} of {run.epochs * run.batches}"
     if folder is not None:
         message += f"; checkpoint: {folder.save(run.state(), run.step)}"
     raise TrainingInterrupted(message, interruption.signal_number)

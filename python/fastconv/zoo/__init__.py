@@ -7,9 +7,11 @@ from collections.abc import Callable
 from fastconv.nn import Sequential
 from fastconv.zoo.digit_nets import cnn_6_12, conv25_50, digits_cnn, keras_mnist, lenet5, mlp
 from fastconv.zoo.recipes import Recipe, recipe
+from fastconv.zoo.stored import Description, load_network, save_network
 
 __all__ = [
     "MODELS",
+    "Description",
     "Recipe",
     "cnn_6_12",
     "conv25_50",
@@ -17,8 +19,10 @@ __all__ = [
     "get",
     "keras_mnist",
     "lenet5",
+    "load_network",
     "mlp",
     "recipe",
+    "save_network",
 ]
 
 MODELS: dict[str, Callable[..., Sequential]] = {

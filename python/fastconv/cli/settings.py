@@ -1,0 +1,73 @@
+"""What decides a training run: options of the command line over a stored run or a recipe; kept as run.json."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from fastconv import zoo
+from fastconv.io import atomic_write
+
+__all__ = ["Settings"]
+
+_FILE = "run.json"
+_DEFAULT_MODEL = {"digits": "digits_cnn", "mnist": "keras_mnist", "fashion-mnist": "keras_mnist"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the result depends on, beside the data themselves."""
+
+    data: str
+    model: str
+    epochs: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    schedule: str
+    shift: int
+    seed: int
+
+    @classmethod
+    def choose(cls, options: argparse.Namespace) -> Settings:
+        """Take the given options, and the recipe for what is not given."""
+        data = options.data or "digits"
+        model = options.model or _DEFAULT_MODEL[data]
+        settings = cls(data=data, model=model, seed=0, **asdict(zoo.recipe(model, data)))
+        return settings.override(options)
+
+    def override(self, options: argparse.Namespace) -> Settings:
+        """Return these settings with the given options in place of their own."""
+        given = {field.name: getattr(options, field.name, None) for field in fields(self)}
+        given["learning_rate"] = options.lr
+        return Settings(**asdict(self) | {name: value for name, value in given.items() if value is not None})
+
+    def store(self, folder: Path) -> None:
+        """Write run.json."""
+        with atomic_write(folder / _FILE) as file:
+            file.write((json.dumps(asdict(self), indent=2) + "\n").encode())
+
+    @classmethod
+    def stored(cls, folder: Path) -> Settings:
+        """Read run.json."""
+        path = folder / _FILE
+        if not path.is_file():
+            raise FileNotFoundError(f"--resume: {folder} holds no {_FILE}; --out must name the folder of a run")
+        try:
+            values = json.loads(path.read_text())
+            kinds = {"epochs": int, "batch_size": int, "learning_rate": float, "shift": int, "seed": int}
+            wrong = [f.name for f in fields(cls) if type(values[f.name]) is not kinds.get(f.name, str)]
+            if wrong or len(values) != len(fields(cls)):
+                raise ValueError(f"wrong values: {', '.join(wrong) or 'unknown names'}")
+            return cls(**values)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"--resume: {path} is damaged ({error!r})") from None
+
+    def __str__(self) -> str:
+        shift = f", random shifts by {self.shift} pixel{'s' * (self.shift > 1)}" if self.shift else ""
+        return (
+            f"{self.epochs} epochs, batches of {self.batch_size}, {self.optimizer}, "
+            f"learning rate {self.learning_rate:g} ({self.schedule}){shift}, seed {self.seed}"
+        )

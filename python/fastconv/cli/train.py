@@ -1,0 +1,152 @@
+"""``fastconv train``: from images to a folder with weights, history and pictures."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastconv
+from fastconv import data, metrics, optim, schedules, zoo
+from fastconv.cli.settings import Settings
+from fastconv.nn import Sequential
+from fastconv.train import CSVLogger, LearningRateScheduler, TerminateOnNaN, evaluate, fit
+from fastconv.train import predict as predict_outputs
+
+__all__ = ["train"]
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train as the options say; returns the exit status."""
+    start = time.perf_counter()
+    settings, out = _open_folder(options)
+    source = data.source(settings.data)
+    (x, y), (x_test, y_test) = source.load(options.data_dir, options.download)
+    rescale = data.Rescale(source.largest)
+    x_train, x_judge = rescale(x), rescale(x_test)
+    network = _build(settings, x.shape[1:], len(source.classes))
+    batches = math.ceil(len(x) / settings.batch_size)
+    schedule = schedules.get(settings.schedule, settings.learning_rate, settings.epochs * batches)
+    network.compile(_optimizer(settings), "cross_entropy", ["accuracy"])
+    out.mkdir(parents=True, exist_ok=True)
+    settings.store(out)
+    _print_head(settings, network, len(x), len(x_test), x.shape[1:], out)
+    history = fit(
+        network,
+        x_train,
+        y,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        validation_data=(x_judge, y_test),
+        seed=settings.seed,
+        augment=data.RandomShift(settings.shift) if settings.shift else None,
+        callbacks=[LearningRateScheduler(schedule, per="batch"), TerminateOnNaN(), CSVLogger(out / "history.csv")],
+        checkpoint=out / "checkpoints",
+        resume=options.resume,
+        handle_sigterm=True,
+    )
+    if history.stop_reason is not None:
+        raise RuntimeError(f"{history.stop_reason}; a smaller --lr may help")
+    description = zoo.Description(settings.model, settings.data, x.shape[1:], source.classes, rescale.scale)
+    zoo.save_network(network, out / "weights.safetensors", description)
+    written = ["weights.safetensors", "history.csv"]
+    outputs = predict_outputs(network, x_judge)
+    matrix = metrics.confusion_matrix(y_test, outputs.argmax(axis=1), len(source.classes))
+    written += _draw(out, network, history.history, matrix, source.classes, x.shape[1:])
+    wrong = len(y_test) - int(np.trace(matrix))
+    loss = evaluate(network, x_judge, y_test)["loss"]
+    print(
+        f"result   {1 - wrong / len(y_test):.2%} of the {len(y_test):,} held-out images right ({wrong} wrong), "
+        f"loss {loss:.4f}, {time.perf_counter() - start:.1f} s in all"
+    )
+    print(f"written  {out}: {', '.join(written)}")
+    return 0
+
+
+def _open_folder(options: argparse.Namespace) -> tuple[Settings, Path]:
+    if options.resume:
+        if options.out is None:
+            raise ValueError("--resume: --out must name the folder of the run to continue")
+        out = Path(options.out).expanduser()
+        return Settings.stored(out).override(options), out
+    settings = Settings.choose(options)
+    if options.out is not None:
+        out = Path(options.out).expanduser()
+        if (out / "checkpoints").exists():
+            raise FileExistsError(
+                f"--out: {out} holds a run already; add --resume to continue it, or name another folder"
+            )
+        return settings, out
+    number = 1
+    while (out := Path("runs") / f"{settings.data}-{settings.model}-{number}").exists():
+        number += 1
+    return settings, out
+
+
+def _build(settings: Settings, image: tuple[int, ...], classes: int) -> Sequential:
+    try:
+        return zoo.get(settings.model)(image, classes, seed=settings.seed)
+    except ValueError as error:
+        size = " x ".join(map(str, image))
+        raise ValueError(f"--model: {settings.model} does not fit images of {size} ({error})") from None
+
+
+def _optimizer(settings: Settings) -> optim.Optimizer:
+    if settings.optimizer == "sgd":  # plain descent serves no one here
+        return optim.SGD(settings.learning_rate, momentum=0.9, nesterov=True)
+    optimizer = optim.get(settings.optimizer)
+    optimizer.learning_rate = settings.learning_rate
+    return optimizer
+
+
+def _print_head(
+    settings: Settings, network: Sequential, samples: int, held_out: int, image: tuple[int, ...], out: Path
+) -> None:
+    size = " x ".join(map(str, image))
+    parameters = sum(parameter.size for parameter in network.parameters())
+    threads = fastconv.get_num_threads()
+    print(f"data     {settings.data}: {samples:,} images of {size} to learn from, {held_out:,} held out")
+    print(f"network  {settings.model}: {parameters:,} parameters")
+    print(f"recipe   {settings}")
+    print(f"machine  {fastconv.isa_active()}, {threads} thread{'s' * (threads > 1)}")
+    print(f"folder   {out}", flush=True)
+
+
+def _draw(
+    out: Path,
+    network: Sequential,
+    history: dict[str, list[float]],
+    matrix: NDArray[np.int64],
+    classes: tuple[str, ...],
+    image: tuple[int, ...],
+) -> list[str]:
+    """Write the pictures and return their names; none without matplotlib."""
+    from fastconv import viz
+
+    try:
+        figures: dict[str, Any] = {"curves.png": viz.plot_history(history)} if history else {}
+        weight = _first_filters(network, image)
+        if weight is not None:
+            figures["filters.png"] = viz.show_filters(weight, "filters of the first layer")
+        figures["confusion.png"] = viz.confusion_matrix_figure(matrix, classes)
+    except ImportError as error:
+        print(f"no pictures: {error}")
+        return []
+    for name, figure in figures.items():
+        figure.savefig(out / name, dpi=120)
+    return list(figures)
+
+
+def _first_filters(network: Sequential, image: tuple[int, ...]) -> NDArray[Any] | None:
+    """Weights of the first layer that has some, as (O, C, H, W); those of a dense layer lie over the whole image."""
+    for layer in network.layers.values():
+        for name, parameter in layer.parameters().items():
+            if name == "weight":
+                weight = parameter.data
+                return weight if weight.ndim == 4 else weight.reshape(-1, *image)
+    return None

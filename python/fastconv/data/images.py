@@ -1,0 +1,113 @@
+"""Read pictures from the simple formats that need no library: NumPy arrays (.npy), idx, and grey PGM."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastconv.data.idx import read_idx
+
+__all__ = ["read_images"]
+
+_NPY_MAGIC = b"\x93NUMPY"
+_PGM_MAGIC = (b"P2", b"P5")
+_LARGEST_PGM = 1 << 28  # bytes
+
+
+def read_images(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Read one or many images; what the file is shows in its first bytes.
+
+    Parameters
+    ----------
+    path
+        An .npy, idx (plain or gzip) or PGM file.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, C, H, W), the values as they are stored. A file of shape (H, W) gives N = C = 1, one of shape
+        (N, H, W) gives C = 1.
+
+    Raises
+    ------
+    ValueError
+        When the file is damaged, holds objects, or no images.
+    """
+    path = Path(path).expanduser()
+    with open(path, "rb") as file:
+        magic = file.read(6)
+    if magic == _NPY_MAGIC:
+        array = _read_npy(path)
+    elif magic[:2] in _PGM_MAGIC:
+        array = _read_pgm(path)
+    else:
+        array = read_idx(path)
+    if array.dtype.kind not in "uif" or not 2 <= array.ndim <= 4:
+        raise ValueError(
+            f"read_images: {path} must hold numbers of shape (H, W), (N, H, W) or (N, C, H, W), "
+            f"got {array.dtype} {array.shape}"
+        )
+    if array.ndim == 2:
+        return array[None, None]
+    return array[:, None] if array.ndim == 3 else array
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    try:
+        # A map is held against the size of the file before anything is read; pickled objects are refused.
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (ValueError, EOFError, OverflowError) as error:
+        raise ValueError(f"read_images: {path} is not a valid .npy file: {error}") from None
+
+
+def _read_pgm(path: Path) -> NDArray[Any]:
+    """Netpbm's grey map, plain (P2) or raw (P5): width, height, largest value, pixels."""
+
+    def refuse(why: str) -> NoReturn:
+        raise ValueError(f"read_images: {path} is not a valid PGM file: {why}")
+
+    if path.stat().st_size > _LARGEST_PGM:
+        refuse(f"it is larger than {_LARGEST_PGM} bytes")
+    content = path.read_bytes()
+    numbers: list[int] = []
+    position = 2
+    while len(numbers) < 3:
+        position, word = _next_word(content, position)
+        if not word.isdigit() or len(word) > 9:
+            refuse(f"its header must hold three numbers, got {word[:20]!r}")
+        numbers.append(int(word))
+    width, height, largest = numbers
+    if not (width and height and 1 <= largest <= 65535):
+        refuse(f"width and height must be at least 1, the largest value 1..65535, got {width}, {height}, {largest}")
+    dtype = np.dtype(np.uint8 if largest < 256 else ">u2")
+    if content[:2] == b"P2":
+        words = content[position:].split()
+        if len(words) != width * height or not all(word.isdigit() and len(word) < 6 for word in words):
+            refuse(f"it must hold {width} x {height} numbers")
+        pixels = np.array([int(word) for word in words], np.int64)
+    else:
+        data = content[position + 1 :]
+        if len(data) != width * height * dtype.itemsize:
+            refuse(f"{width} x {height} pixels take {width * height * dtype.itemsize} bytes, got {len(data)}")
+        pixels = np.frombuffer(data, dtype)
+    if pixels.max() > largest:
+        refuse(f"a pixel is larger than {largest}")
+    return pixels.reshape(height, width).astype(dtype.newbyteorder("="))
+
+
+def _next_word(content: bytes, position: int) -> tuple[int, bytes]:
+    """Skip white space and comments; return the end of the next word, and the word."""
+    while position < len(content) and (content[position : position + 1].isspace() or content[position] == ord("#")):
+        if content[position] == ord("#"):
+            end = content.find(b"\n", position)
+            position = len(content) if end < 0 else end
+        else:
+            position += 1
+    end = position
+    while end < len(content) and not content[end : end + 1].isspace():
+        end += 1
+    return end, content[position:end]
