@@ -55,11 +55,23 @@ def test_float64_starts_from_the_same_numbers() -> None:
 def test_own_seeds_and_loaded_weights_stay() -> None:
     seeded = Linear(4, 3, seed=7)
     before = seeded.weight.data.copy()
-    loaded = Linear(3, 3)
-    loaded.weight.data = np.eye(3)
-    model = Sequential(seeded, loaded, input_shape=(4,), seed=5)
-    np.testing.assert_array_equal(model.state_dict()["linear_1.weight"], before)
-    np.testing.assert_array_equal(model.state_dict()["linear_2.weight"], np.eye(3))
+    assigned, written = Linear(3, 3), Linear(3, 3)
+    assigned.weight.data = np.eye(3)
+    written.weight.data[...] = np.eye(3)
+    state = Sequential(seeded, assigned, written, input_shape=(4,), seed=5).state_dict()
+    np.testing.assert_array_equal(state["linear_1.weight"], before)
+    np.testing.assert_array_equal(state["linear_2.weight"], np.eye(3))
+    np.testing.assert_array_equal(state["linear_3.weight"], np.eye(3))
+    assert not any(state[f"linear_{number}.bias"].any() for number in (1, 2, 3))
+
+
+def test_a_layer_alone_draws_from_its_seed_when_first_looked_at(rng: np.random.Generator) -> None:
+    one, same, other = Linear(4, 3), Linear(4, 3, seed=0), Linear(4, 3, seed=1)
+    x = rng.normal(size=(2, 4)).astype(np.float32)
+    np.testing.assert_array_equal(one(x), same(x))
+    assert not np.array_equal(one(x), other(x))
+    assert not one.bias.data.any()
+    np.testing.assert_array_equal(one(x), same(x))
 
 
 def test_a_second_model_does_not_draw_again() -> None:

@@ -102,7 +102,7 @@ class Conv2d(Layer):
                     f"in_channels={channels}, groups={self.groups}"
                 )
             self._create_for(channels)
-            self._draw(self.generator, self.activation == "relu")
+            self._postpone_draw()
 
     @property
     def weight(self) -> Parameter:

@@ -46,7 +46,6 @@ class Layer:
         self.seed = seed
         self._generator: np.random.Generator | None = None
         self._frame: Frame | None = None
-        self._drawn: tuple[int, ...] | None = None  # the parameters' versions when they were last drawn
 
     # What a layer declares
 
@@ -127,23 +126,26 @@ class Layer:
             self._generator = np.random.default_rng(0 if self.seed is None else self.seed)
         return self._generator
 
-    def _draw(self, generator: np.random.Generator, relu_follows: bool) -> None:
-        self.draw(generator, relu_follows)
-        self._drawn = tuple(parameter.version for parameter in self.parameters().values())
-
     def build(self, *shapes: Shape) -> None:
-        """Create and draw the parameters from the layer's own seed, once."""
+        """Create the parameters, once; they are drawn when somebody looks at them, or by a model."""
         before = len(self.parameters())
         self.create(*shapes)
         if len(self.parameters()) > before:
-            self._draw(self.generator, self.activation == "relu")
+            self._postpone_draw()
+
+    def _postpone_draw(self) -> None:
+        for parameter in self.parameters().values():
+            parameter.postpone(lambda: self._draw_now(self.generator, self.activation == "relu"))
+
+    def _draw_now(self, generator: np.random.Generator, relu_follows: bool) -> None:
+        for parameter in self.parameters().values():
+            parameter.postpone(None)
+        self.draw(generator, relu_follows)
 
     def draw_from(self, generator: np.random.Generator, relu_follows: bool) -> None:
-        """Draw again from a model's generator, unless seeded, trained or loaded before, or drawn for another model."""
-        versions = tuple(parameter.version for parameter in self.parameters().values())
-        if self.seed is None and versions and versions == self._drawn:
-            self._draw(generator, relu_follows or self.activation == "relu")
-            self._drawn = None
+        """Draw from a model's generator, unless the layer has a seed or somebody has seen or set its values."""
+        if self.seed is None and any(parameter.is_postponed for parameter in self.parameters().values()):
+            self._draw_now(generator, relu_follows or self.activation == "relu")
 
     # Running alone
 

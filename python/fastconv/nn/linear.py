@@ -73,7 +73,7 @@ class Linear(Layer):
             if features < 1:
                 raise ValueError(f"{op}: in_features must be positive, got {features}")
             self._create_for(features)
-            self._draw(self.generator, self.activation == "relu")
+            self._postpone_draw()
 
     @property
     def weight(self) -> Parameter:

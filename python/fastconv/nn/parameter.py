@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,14 @@ class Parameter:
         Whether gradients are computed and optimisers change it. Running statistics and frozen weights say False.
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "_version", "name", "trainable")
+    __slots__ = ("__weakref__", "_data", "_draw", "_grad", "_version", "name", "trainable")
 
     def __init__(self, data: Array, name: str = "", trainable: bool = True) -> None:
         data = np.asarray(data)
         self._data: Array = aligned_zeros(data.shape, float_dtype("Parameter", data.dtype))
         np.copyto(self._data, data)
         self._grad: Array | None = None
+        self._draw: Callable[[], None] | None = None
         self._version = 0
         self.name = name
         self.trainable = trainable
@@ -53,6 +55,8 @@ class Parameter:
     @property
     def data(self) -> Array:
         """The values; assignment copies into them."""
+        if self._draw is not None:
+            self._draw()
         return self._data
 
     @data.setter
@@ -62,8 +66,19 @@ class Parameter:
             raise ValueError(f"Parameter {self.name!r}: data must have shape {self._data.shape}, got {value.shape}")
         if value.dtype.kind != "f":
             raise TypeError(f"Parameter {self.name!r}: data must be floating point, got {value.dtype}")
-        np.copyto(self._data, value, casting="same_kind")
+        np.copyto(self.data, value, casting="same_kind")
         self.touch()
+
+    def postpone(self, draw: Callable[[], None] | None) -> None:
+        """Let `draw` set the start values when somebody first looks at them; None calls that off.
+
+        So a model can draw the weights of its layers from its own generator, unless someone has seen or set them.
+        """
+        self._draw = draw
+
+    @property
+    def is_postponed(self) -> bool:
+        return self._draw is not None
 
     @property
     def grad(self) -> Array | None:
