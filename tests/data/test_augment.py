@@ -23,6 +23,14 @@ def test_every_image_is_a_shifted_copy() -> None:
     assert len(seen) == 9
 
 
+def test_each_direction_has_its_own_limit() -> None:
+    images = np.zeros((50, 1, 3, 5), np.uint8)
+    images[:, :, 1, 2] = 1
+    shifted = RandomShift((0, 2))(images, np.random.default_rng(0))
+    assert set(np.argwhere(shifted)[:, 2]) == {1}
+    assert set(np.argwhere(shifted)[:, 3]) == {0, 1, 2, 3, 4}
+
+
 def test_shift_by_nothing_is_a_copy() -> None:
     images = np.ones((2, 1, 3, 3), np.float32)
     shifted = RandomShift(0)(images, np.random.default_rng(0))
@@ -32,6 +40,6 @@ def test_shift_by_nothing_is_a_copy() -> None:
 
 def test_refuses() -> None:
     with pytest.raises(ValueError, match="pixels must be at least 0"):
-        RandomShift(-1)
+        RandomShift((0, -1))
     with pytest.raises(ValueError, match="N, C, H, W"):
         RandomShift(1)(np.zeros((3, 3)), np.random.default_rng(0))

@@ -27,7 +27,7 @@ class Settings:
     optimizer: str
     learning_rate: float
     schedule: str
-    shift: int
+    shift: tuple[int, int]
     seed: int
 
     @classmethod
@@ -57,7 +57,8 @@ class Settings:
             raise FileNotFoundError(f"--resume: {folder} holds no {_FILE}; --out must name the folder of a run")
         try:
             values = json.loads(path.read_text())
-            kinds = {"epochs": int, "batch_size": int, "learning_rate": float, "shift": int, "seed": int}
+            values["shift"] = tuple(values["shift"])
+            kinds = {"epochs": int, "batch_size": int, "learning_rate": float, "shift": tuple, "seed": int}
             wrong = [f.name for f in fields(cls) if type(values[f.name]) is not kinds.get(f.name, str)]
             if wrong or len(values) != len(fields(cls)):
                 raise ValueError(f"wrong values: {', '.join(wrong) or 'unknown names'}")
@@ -66,7 +67,8 @@ class Settings:
             raise ValueError(f"--resume: {path} is damaged ({error!r})") from None
 
     def __str__(self) -> str:
-        shift = f", random shifts by {self.shift} pixel{'s' * (self.shift > 1)}" if self.shift else ""
+        down, across = self.shift
+        shift = f", random shifts by {down} x {across} pixels" if down or across else ""
         return (
             f"{self.epochs} epochs, batches of {self.batch_size}, {self.optimizer}, "
             f"learning rate {self.learning_rate:g} ({self.schedule}){shift}, seed {self.seed}"

@@ -44,7 +44,7 @@ def train(options: argparse.Namespace) -> int:
         batch_size=settings.batch_size,
         validation_data=(x_judge, y_test),
         seed=settings.seed,
-        augment=data.RandomShift(settings.shift) if settings.shift else None,
+        augment=data.RandomShift(settings.shift) if any(settings.shift) else None,
         callbacks=[LearningRateScheduler(schedule, per="batch"), TerminateOnNaN(), CSVLogger(out / "history.csv")],
         checkpoint=out / "checkpoints",
         resume=options.resume,

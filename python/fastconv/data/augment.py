@@ -13,32 +13,36 @@ __all__ = ["RandomShift"]
 
 @dataclass(frozen=True)
 class RandomShift:
-    """Move each image of a batch by up to `pixels` in each direction; what comes in from outside is `fill`.
+    """Move each image of a batch by a few whole pixels; what comes in from outside is `fill`.
 
     Parameters
     ----------
     pixels
-        At least 0.
+        The most that an image moves up or down, and left or right: one number, or (vertical, horizontal).
     fill
         Value of the new pixels. Default: 0.
     """
 
-    pixels: int
+    pixels: int | tuple[int, int]
     fill: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.pixels < 0:
+        if min(self._reach) < 0:
             raise ValueError(f"RandomShift: pixels must be at least 0, got {self.pixels}")
+
+    @property
+    def _reach(self) -> tuple[int, int]:
+        return (self.pixels, self.pixels) if isinstance(self.pixels, int) else self.pixels
 
     def __call__(self, images: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
         """Return shifted copies of `images`, shape (N, C, H, W)."""
         if images.ndim != 4:
             raise ValueError(f"RandomShift: images must have shape (N, C, H, W), got {images.shape}")
         height, width = images.shape[2:]
-        reach = self.pixels
-        frame = ((0, 0), (0, 0), (reach, reach), (reach, reach))
-        padded = np.pad(images, frame, constant_values=self.fill)
-        top, left = rng.integers(0, 2 * reach + 1, size=(2, len(images)))
+        down, across = self._reach
+        padded = np.pad(images, ((0, 0), (0, 0), (down, down), (across, across)), constant_values=self.fill)
+        top = rng.integers(0, 2 * down + 1, size=len(images))
+        left = rng.integers(0, 2 * across + 1, size=len(images))
         # result[n, :, h, w] = padded[n, :, top[n] + h, left[n] + w]
         n = np.arange(len(images))[:, None, None]
         h = (top[:, None] + np.arange(height))[:, :, None]
