@@ -1,8 +1,7 @@
-// The portable vector: two or four lanes (16 bytes) as plain arrays; compilers turn the loops into SSE2 or NEON code.
+// The portable vector: two or four lanes (16 bytes) in the vector type of GCC and Clang, which is SSE2 or NEON code.
 // Every vec_<isa>.h defines the same type Vec<T> in its own namespace, so kernel bodies are written once.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
 namespace fastconv {
@@ -12,10 +11,11 @@ template <class T>
 struct Vec {
   static constexpr int kSize = 16 / static_cast<int>(sizeof(T));
   static constexpr int kRegisters = 16;
-  T lane[kSize];
+  typedef T Lanes __attribute__((vector_size(16)));
+  Lanes lane;
 
   struct Mask {
-    bool lane[kSize];
+    decltype(Lanes{} <= Lanes{}) lane;  // all bits set where true
   };
 
   static Vec broadcast(T x) {
@@ -23,72 +23,43 @@ struct Vec {
     for (int i = 0; i < kSize; ++i) r.lane[i] = x;
     return r;
   }
-  static Vec zero() { return broadcast(T(0)); }
+  static Vec zero() { return {Lanes{}}; }
   static Vec load(const T* p) {
     Vec r;
-    for (int i = 0; i < kSize; ++i) r.lane[i] = p[i];
+    __builtin_memcpy(&r.lane, p, sizeof(Lanes));
     return r;
   }
   // Lanes from n on are zero and their memory is not touched.
   static Vec load_partial(const T* p, int n) {
-    Vec r;
-    for (int i = 0; i < kSize; ++i) r.lane[i] = i < n ? p[i] : T(0);
+    Vec r = zero();
+    for (int i = 0; i < kSize && i < n; ++i) r.lane[i] = p[i];
     return r;
   }
-  void store(T* p) const {
-    for (int i = 0; i < kSize; ++i) p[i] = lane[i];
-  }
+  void store(T* p) const { __builtin_memcpy(p, &lane, sizeof(Lanes)); }
   void store_partial(T* p, int n) const {
-    for (int i = 0; i < kSize; ++i)
-      if (i < n) p[i] = lane[i];
+    for (int i = 0; i < kSize && i < n; ++i) p[i] = lane[i];
   }
 
-  friend Vec operator+(Vec a, Vec b) {
-    for (int i = 0; i < kSize; ++i) a.lane[i] += b.lane[i];
-    return a;
-  }
-  friend Vec operator-(Vec a, Vec b) {
-    for (int i = 0; i < kSize; ++i) a.lane[i] -= b.lane[i];
-    return a;
-  }
-  friend Vec operator*(Vec a, Vec b) {
-    for (int i = 0; i < kSize; ++i) a.lane[i] *= b.lane[i];
-    return a;
-  }
-  friend Vec operator/(Vec a, Vec b) {
-    for (int i = 0; i < kSize; ++i) a.lane[i] /= b.lane[i];
-    return a;
-  }
+  friend Vec operator+(Vec a, Vec b) { return {a.lane + b.lane}; }
+  friend Vec operator-(Vec a, Vec b) { return {a.lane - b.lane}; }
+  friend Vec operator*(Vec a, Vec b) { return {a.lane * b.lane}; }
+  friend Vec operator/(Vec a, Vec b) { return {a.lane / b.lane}; }
   // a * b + c; the baseline has no fused instruction and rounds twice.
-  friend Vec fma(Vec a, Vec b, Vec c) {
-    for (int i = 0; i < kSize; ++i) c.lane[i] += a.lane[i] * b.lane[i];
-    return c;
-  }
+  friend Vec fma(Vec a, Vec b, Vec c) { return {a.lane * b.lane + c.lane}; }
   friend Vec sqrt(Vec a) {
-    for (int i = 0; i < kSize; ++i) a.lane[i] = static_cast<T>(__builtin_sqrt(a.lane[i]));
+    for (int i = 0; i < kSize; ++i)
+      a.lane[i] = sizeof(T) == 4 ? static_cast<T>(__builtin_sqrtf(static_cast<float>(a.lane[i])))
+                                 : static_cast<T>(__builtin_sqrt(static_cast<double>(a.lane[i])));
     return a;
   }
   // True where a > b or either is NaN: the comparison that lets NaN through ReLU and max pooling.
-  friend Mask not_less_equal(Vec a, Vec b) {
-    Mask m;
-    for (int i = 0; i < kSize; ++i) m.lane[i] = !(a.lane[i] <= b.lane[i]);
-    return m;
-  }
-  friend Vec select(Mask m, Vec if_true, Vec if_false) {
-    for (int i = 0; i < kSize; ++i) if_false.lane[i] = m.lane[i] ? if_true.lane[i] : if_false.lane[i];
-    return if_false;
-  }
+  friend Mask not_less_equal(Vec a, Vec b) { return {~(a.lane <= b.lane)}; }
+  friend Vec select(Mask m, Vec if_true, Vec if_false) { return {m.lane ? if_true.lane : if_false.lane}; }
   // Max pooling: x takes the place of best if it is greater, or the first NaN; of equals the first stays.
-  friend Mask beats(Vec x, Vec best) {
-    Mask m;
-    for (int i = 0; i < kSize; ++i) m.lane[i] = !(x.lane[i] <= best.lane[i]) && best.lane[i] == best.lane[i];
-    return m;
-  }
+  friend Mask beats(Vec x, Vec best) { return {~(x.lane <= best.lane) & (best.lane == best.lane)}; }
   // The greater, of equals `best`, NaN if either is.
   friend Vec max_or_nan(Vec x, Vec best) {
-    for (int i = 0; i < kSize; ++i)
-      best.lane[i] = x.lane[i] > best.lane[i] || x.lane[i] != x.lane[i] ? x.lane[i] : best.lane[i];
-    return best;
+    return {((x.lane > best.lane) | (x.lane != x.lane)) ? x.lane : best.lane};
   }
 };
 
@@ -116,7 +87,7 @@ struct VecIndex {
   }
   friend typename Vec<T>::Mask equal(VecIndex a, VecIndex b) {
     typename Vec<T>::Mask m;
-    for (int i = 0; i < kSize; ++i) m.lane[i] = a.lane[i] == b.lane[i];
+    for (int i = 0; i < kSize; ++i) m.lane[i] = a.lane[i] == b.lane[i] ? -1 : 0;
     return m;
   }
   friend VecIndex select(typename Vec<T>::Mask m, VecIndex if_true, VecIndex if_false) {
