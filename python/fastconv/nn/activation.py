@@ -26,7 +26,7 @@ class ReLU(Layer):
     def needs(self, frame: Frame) -> Needs:
         return Needs(output=True)
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         return [partial(_core.relu_forward, frame.inputs[0], frame.output)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
@@ -62,7 +62,7 @@ class Softmax(Layer):
     def needs(self, frame: Frame) -> Needs:
         return Needs(output=True)
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         return [partial(_core.softmax_forward, frame.inputs[0], frame.output)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:

@@ -168,7 +168,7 @@ class Conv2d(Layer):
             )
         return self._packed[key]
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         bias = None if self._bias is None else self._bias.data
         run = partial(

@@ -53,7 +53,7 @@ class Dropout(Layer):
             return Needs()
         return Needs(buffers={"mask": Buffer(frame.in_memory(frame.output_shape), frame.dtype)})
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         if not self._drops(frame):
             return [partial(np.copyto, frame.output, frame.inputs[0])]
         assert frame.generator is not None

@@ -28,7 +28,7 @@ class Flatten(Layer):
         shape = frame.input_shapes[0]  # one channel or one pixel: both layouts are the same bytes
         return len(shape) == 2 or frame.layout == "NCHW" or shape[1] == 1 or shape[2] * shape[3] == 1
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         if self.is_view(frame):
             return [partial(np.copyto, frame.output, frame.inputs[0].reshape(frame.output_shape))]
         return [partial(_core.nhwc_to_nchw, frame.inputs[0], frame.output.reshape(frame.input_shapes[0]))]

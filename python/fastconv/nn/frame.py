@@ -75,7 +75,7 @@ class Frame:
     buffers: dict[str, NDArray[Any]] = field(default_factory=dict)
     grad_output: Array = field(init=False)
     grad_inputs: list[Array | None] = field(default_factory=list)  # None: not asked for
-    overwritten: set[Parameter] | None = None  # None: every gradient adds to what is there
+    written: set[Parameter] | None = None  # gradients that this pass has written; None: they all add up
 
     @property
     def batch(self) -> int:
@@ -87,8 +87,8 @@ class Frame:
 
     def accumulates(self, parameter: Parameter) -> bool:
         """Return whether backward adds to the parameter's gradient; a step's first contribution overwrites."""
-        if self.overwritten is None:
+        if self.written is None:
             return True
-        seen = parameter in self.overwritten
-        self.overwritten.add(parameter)
+        seen = parameter in self.written
+        self.written.add(parameter)
         return seen

@@ -1,8 +1,8 @@
 """Layer: what a layer of a network declares, and how one runs by itself on arrays.
 
 A layer declares its hyper-parameters (checked in __init__ and only there), its parameters, `infer_shape`, what it
-`needs` for backward, and `forward` and `backward` as lists of calls on the arrays of a Frame. The engine runs many of
-them as one program; the eager call below runs one.
+`needs` for backward, and `forward_calls` and `backward_calls`: lists of calls on the arrays of a Frame. The engine runs
+the calls of many layers as one program; the eager call below runs those of one.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Layer:
         """Return whether the output is byte for byte the input, so that no call is needed at all."""
         return False
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         """Return the calls that write `frame.output`, and the buffers."""
         raise NotImplementedError
 
@@ -169,6 +169,10 @@ class Layer:
         -------
         numpy.ndarray or Node
             A new array, or a new node.
+
+        Notes
+        -----
+        Input and output are kept, not copied, for `backward`: don't write into them before it.
         """
         if self.arity is None and len(inputs) < 2:
             raise ValueError(f"{self.label}: takes two or more inputs, got {len(inputs)}")
@@ -208,7 +212,7 @@ class Layer:
         frame.output = arguments.allocate(self.label, frame.in_memory(frame.output_shape), frame.dtype)
         for name, buffer in self.needs(frame).buffers.items():
             frame.buffers[name] = arguments.allocate(self.label, buffer.shape, buffer.dtype)
-        for call in self.forward(frame):
+        for call in self.forward_calls(frame):
             call()
         self._frame = frame
         return frame.output

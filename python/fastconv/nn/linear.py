@@ -124,7 +124,7 @@ class Linear(Layer):
             self._packed = PackedWeight(self.weight, lambda weight: _core.linear_pack_weight(weight, "forward"))
         return self._packed
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         bias = None if self._bias is None else self._bias.data
         run = partial(
             _core.linear_forward, frame.inputs[0], self.weight.data, bias, frame.output, activation=frame.activation

@@ -35,7 +35,7 @@ class Add(Layer):
                 )
         return shapes[0]
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         first, second, *others = frame.inputs
         calls: list[Call] = [partial(_core.add, first, second, frame.output)]
         return calls + [partial(_core.add, frame.output, other, frame.output) for other in others]
@@ -71,7 +71,7 @@ class Concat(Layer):
         axis = 1 if frame.layout == "NCHW" else joined.ndim - 1
         return np.split(joined, ends[:-1], axis)
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         parts = self._slices(frame, frame.output)
         return [partial(np.copyto, part, array) for part, array in zip(parts, frame.inputs, strict=True)]
 

@@ -296,13 +296,8 @@ class Model:
             program = self._engine.program(shapes, self._dtype, _PREDICT)
             program.load(arrays, self.layout)
             program.forward()
-            results = tuple(self._outside(output) for output in program.outputs)
+            results = program.results(self.layout)
         return results[0] if len(results) == 1 else results
-
-    def _outside(self, output: Array) -> Array:
-        """Return a contiguous copy of a (N, C, H, W) view in the model's layout."""
-        view = np.moveaxis(output, 1, -1) if output.ndim == 4 and self.layout == "NHWC" else output
-        return view.copy(order="C")
 
     def __call__(self, x: Any) -> Any:
         """On arrays: `predict_on_batch`. On nodes: use the model as a part of a larger graph, weights shared."""

@@ -136,7 +136,7 @@ class MaxPool2d(_Pool2d):
     def needs(self, frame: Frame) -> Needs:
         return _max_needs(frame, frame.output_shape)
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         return [_max_forward(frame, geometry, frame.output)]
 
@@ -154,7 +154,7 @@ class GlobalMaxPool2d(_GlobalPool2d):
     def needs(self, frame: Frame) -> Needs:
         return _max_needs(frame, (frame.batch, frame.input_shapes[0][1], 1, 1))
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         return [_max_forward(frame, geometry, self.pooled(frame, frame.output))]
 
@@ -206,7 +206,7 @@ class AvgPool2d(_Pool2d):
             if self.divisor_override < 1:
                 raise ValueError(f"{self.label}: divisor_override must be positive, got {divisor_override}")
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         return [partial(self._run(frame, _core.avg_pool2d_forward), frame.inputs[0], frame.output)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
@@ -229,7 +229,7 @@ class GlobalAvgPool2d(_GlobalPool2d):
 
     kind: ClassVar[str] = "global_avg_pool2d"
 
-    def forward(self, frame: Frame) -> list[Call]:
+    def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         output = self.pooled(frame, frame.output)
         return [partial(_core.avg_pool2d_forward, geometry, frame.inputs[0], output, layout=frame.layout)]

@@ -6,9 +6,9 @@ bytes beforehand; then `bind`, which makes each view and each call once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from fastconv.nn.steps import Mode, Transfer, Value, fuse, lower
 from fastconv.ops import arguments
 from fastconv.ops.arguments import Array
 
-Losses = Sequence[Loss | None]  # one place for each output; none at all: outputs only
+Losses: TypeAlias = Sequence[Loss | None]  # one place for each output; none at all: outputs only
 
 
 class Program:
@@ -80,17 +80,17 @@ class Program:
             frame.output = step.output.slot.array(arena)
             frame.buffers = {name: slot.array(arena) for name, slot in step.buffers.items()}
             if not step.layer.is_view(frame):
-                self._forward += step.layer.forward(frame)
+                self._forward += step.layer.forward_calls(frame)
         self._losses = [self._bind_loss(site, arena) for site in self._sites]
         self._backward = self._bind_backward(arena) if self.mode.with_backward else []
         self._input_arrays = [value.slot.array(arena) for value in self._inputs]
         self._targets = [site.target.array(arena) for site in self._sites]
         self.outputs = [_channels_first(value, value.slot.array(arena)) for value in self._outputs]
 
-    def _bind_loss(self, site: LossSite, arena: NDArray[np.uint8]) -> partial[float]:
+    def _bind_loss(self, site: LossSite, arena: NDArray[np.uint8]) -> Callable[[], float]:
         buffers = {name: slot.array(arena) for name, slot in site.buffers.items()}
         grad = None if site.grad is None else site.grad.array(arena)
-        return partial(site.loss.bind(site.value.slot.array(arena), site.target.array(arena), buffers, grad))
+        return site.loss.bind(site.value.slot.array(arena), site.target.array(arena), buffers, grad)
 
     def _bind_backward(self, arena: NDArray[np.uint8]) -> list[Call]:
         calls: list[Call] = [_transfer(item, arena) for site in self._sites for item in site.after]
@@ -100,7 +100,7 @@ class Program:
             if step.grad_output is None:
                 continue
             frame = step.frame
-            frame.overwritten = written
+            frame.written = written
             frame.grad_output = step.grad_output.array(arena)
             frame.grad_inputs = [None if slot is None else slot.array(arena) for slot in step.grad_inputs]
             calls += [_transfer(item, arena) for item in step.before_backward]
@@ -140,6 +140,17 @@ class Program:
             call()
 
     # Reading
+
+    def results(self, layout: str) -> tuple[Array, ...]:
+        """Return new arrays with the outputs, 4-D ones in the given layout."""
+        found: list[Array] = []
+        for value, output in zip(self._outputs, self.outputs, strict=True):
+            if output.ndim == 4 and layout == "NCHW":
+                found.append(np.empty(value.shape, output.dtype))
+                _core.nhwc_to_nchw(np.moveaxis(output, 1, -1), found[-1])
+            else:
+                found.append((np.moveaxis(output, 1, -1) if output.ndim == 4 else output).copy())
+        return tuple(found)
 
     def value_of(self, node: Node) -> Array:
         """Return a view of what a node computed; the node is an output or among `mode.keep`."""
