@@ -1,0 +1,58 @@
+"""A second witness where torch is installed: the same weights give the same outputs and gradients."""
+
+from __future__ import annotations
+
+import networks
+import numpy as np
+import pytest
+
+from fastconv.nn import Model
+
+torch = pytest.importorskip("torch")
+
+
+class _Residual(torch.nn.Module):
+    """networks.residual, in the order of its parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = torch.nn.Conv2d(2, 4, 3, padding=1)
+        self.a = torch.nn.Conv2d(4, 4, 3, padding=1)
+        self.b = torch.nn.Conv2d(4, 4, 3, padding=1)
+        self.c = torch.nn.Conv2d(4, 5, 3, stride=2, padding=1)
+        self.shortcut = torch.nn.Conv2d(4, 5, 1, stride=2, bias=False)
+        self.head = torch.nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        stem = self.stem(x).relu()
+        x = (stem + self.b(self.a(stem).relu())).relu()
+        x = (self.c(x) + self.shortcut(x)).relu()
+        return self.head(x.mean((2, 3)))
+
+
+def _chain() -> torch.nn.Module:
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(2, 3, 3, padding="same"), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(3, 4, 2), torch.nn.ReLU(), torch.nn.AvgPool2d(2, ceil_mode=True),
+        torch.nn.Flatten(), torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(networks.chain, _chain), (networks.residual, _Residual)])
+def test_outputs_and_gradients_are_those_of_torch(
+    ours: type[Model], theirs: type, dtype: np.dtype, rng: np.random.Generator
+) -> None:
+    model, other = ours(dtype=dtype), theirs().to(torch.float32 if dtype == np.float32 else torch.float64)
+    names = list(model.named_parameters())
+    values = [parameter.detach().numpy() for parameter in other.parameters()]
+    model.load_state_dict(dict(zip(names, values, strict=True)))
+    x, y = rng.normal(size=(6, 2, 7, 6)).astype(dtype), rng.integers(0, 3, 6)
+    model.compile("sgd", "cross_entropy")
+    output = other(torch.tensor(x))
+    loss = torch.nn.functional.cross_entropy(output, torch.tensor(y))
+    loss.backward()
+    tolerance = {"rtol": 0, "atol": 1e-5 if dtype == np.float32 else 1e-13}
+    np.testing.assert_allclose(model.predict_on_batch(x), output.detach().numpy(), **tolerance)
+    assert model.train_on_batch(x, y)["loss"] == pytest.approx(loss.item(), abs=tolerance["atol"])
+    for (name, parameter), expected in zip(model.named_parameters().items(), other.parameters(), strict=True):
+        np.testing.assert_allclose(parameter.grad, expected.grad.numpy(), err_msg=name, **tolerance)
