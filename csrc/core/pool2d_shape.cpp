@@ -59,6 +59,7 @@ Pool2dShape make_pool2d_shape(const std::string& op, const Shape4& input, const 
          0};
   resolve(op, h, options.ceil_mode);
   resolve(op, w, options.ceil_mode);
+  checked_mul(h.kernel, w.kernel, op + ": kernel size");  // what an average divides by
 
   Pool2dShape s{};
   s.n = input[0], s.c = input[1], s.ih = input[2], s.iw = input[3];

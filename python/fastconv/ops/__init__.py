@@ -6,19 +6,49 @@ OIHW. Arrays are float32 or float64, one dtype a call, and are never cast; input
 
 from __future__ import annotations
 
+from fastconv.ops.activation import add, relu, relu_backward, softmax, softmax_backward
 from fastconv.ops.conv2d import conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight
+from fastconv.ops.global_pool2d import (
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    global_max_pool2d,
+    global_max_pool2d_backward,
+)
 from fastconv.ops.layout import nchw_to_nhwc, nhwc_to_nchw
 from fastconv.ops.linear import linear, linear_backward_bias, linear_backward_input, linear_backward_weight
+from fastconv.ops.loss import cross_entropy, cross_entropy_with_grad, mse_loss, mse_loss_with_grad
+from fastconv.ops.optimizer import adam_step, rmsprop_step, sgd_step
+from fastconv.ops.pool2d import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 
 __all__ = [
+    "adam_step",
+    "add",
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "conv2d",
     "conv2d_backward_bias",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "cross_entropy",
+    "cross_entropy_with_grad",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
+    "global_max_pool2d",
+    "global_max_pool2d_backward",
     "linear",
     "linear_backward_bias",
     "linear_backward_input",
     "linear_backward_weight",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "mse_loss",
+    "mse_loss_with_grad",
     "nchw_to_nhwc",
     "nhwc_to_nchw",
+    "relu",
+    "relu_backward",
+    "rmsprop_step",
+    "sgd_step",
+    "softmax",
+    "softmax_backward",
 ]
