@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastconv.losses import MeanSquaredError, SoftmaxCrossEntropy
-from fastconv.nn import Model
+from fastconv.nn import Model, Sequential
 from fastconv.nn.steps import Mode
 from networks import CLASSIFIERS, two_by_two
 
@@ -69,23 +69,15 @@ def test_an_output_without_loss_gets_no_gradient(rng: np.random.Generator) -> No
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_gradients_of_inputs_and_feature_maps(name: str, rng: np.random.Generator) -> None:
-    """What style transfer and saliency need: any node's gradient, in inference mode."""
+def test_gradients_of_inputs(name: str, rng: np.random.Generator) -> None:
     model = CLASSIFIERS[name](dtype="float64")
+    model.compile("sgd", "cross_entropy")
     for parameter in model.parameters():
         parameter.data = parameter.data + rng.uniform(-0.1, 0.1, parameter.shape)
     x, y = rng.normal(size=(2, 2, 7, 6)), rng.integers(0, 3, 2)
-    nodes = model.graph.nodes
-    mode = Mode(with_backward=True, keep=nodes, keep_grad=nodes)
-    program = model._engine.program([x.shape], model.dtype, mode, (SoftmaxCrossEntropy(),))
-    program.load([x], "NCHW")
-    program.load_targets([y], "NCHW")
-    program.forward()
-    program.losses()
-    program.backward()
-    grad = program.grad_of(model.graph.inputs[0]).copy()
-
-    model.compile("sgd", "cross_entropy")
+    loss, (grad,) = model.gradients(x, y, model.graph.inputs)
+    assert loss == pytest.approx(model.test_on_batch(x, y)["loss"], rel=1e-12)
+    assert not any(parameter.grad is not None for parameter in model.parameters()), "they weren't asked for"
     step = 1e-6
     for index in rng.choice(x.size, 12, replace=False):
         at = np.unravel_index(index, x.shape)
@@ -95,6 +87,35 @@ def test_gradients_of_inputs_and_feature_maps(name: str, rng: np.random.Generato
         moved[at] -= 2 * step
         expected = (above - model.test_on_batch(moved, y)["loss"]) / (2 * step)
         assert grad[at] == pytest.approx(expected, rel=1e-5, abs=1e-8)
+
+
+def test_gradients_of_feature_maps(rng: np.random.Generator) -> None:
+    """A model cut in two behind the feature map gives the same gradient."""
+    model = CLASSIFIERS["chain"](dtype="float64")
+    model.compile("sgd", "cross_entropy")
+    x, y = rng.normal(size=(2, 2, 7, 6)), rng.integers(0, 3, 2)
+    taps = [model.node("relu_1"), model.node("max_pool2d_1"), model.graph.inputs[0]]
+    _, grads = model.gradients(x, y, taps)
+    features = Model(model.graph.inputs, taps[:2], dtype="float64").predict_on_batch(x)
+    layers = list(model.layers.values())
+    for grad, values, behind in zip(grads, features, (layers[2:], layers[3:]), strict=False):
+        rest = Sequential(behind, input_shape=values.shape[1:], dtype="float64")
+        rest.compile("sgd", "cross_entropy")
+        _, (expected,) = rest.gradients(values, y, rest.graph.inputs)
+        assert grad.flags.c_contiguous
+        np.testing.assert_allclose(grad, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_gradients_of_other_models_nodes_are_refused(rng: np.random.Generator) -> None:
+    model, other = CLASSIFIERS["shared"](), CLASSIFIERS["chain"]()
+    model.compile("sgd", "cross_entropy")
+    x, y = rng.normal(size=(2, 2, 7, 6)), rng.integers(0, 3, 2)
+    with pytest.raises(ValueError, match="Model.gradients: wrt must be nodes of this model, got <Node input"):
+        model.gradients(x, y, other.graph.inputs)
+    with pytest.raises(ValueError, match="Model.node: 'again' is used 3 times"):
+        model.node("again")
+    with pytest.raises(ValueError, match="Model.node: name must be one of again, relu_1, .* got 'conv'"):
+        model.node("conv")
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

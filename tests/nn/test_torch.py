@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import networks
 import numpy as np
 import pytest
 
+import networks
 from fastconv.nn import Model
 
 torch = pytest.importorskip("torch")

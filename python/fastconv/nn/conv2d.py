@@ -157,7 +157,7 @@ class Conv2d(Layer):
 
     def needs(self, frame: Frame) -> Needs:
         masks = frame.activation == "relu" and not frame.grad_is_masked
-        return Needs(inputs=self.weight.trainable, output=masks, writes_grad_output=masks)
+        return Needs(inputs=frame.wants(self.weight), output=masks, writes_grad_output=masks)
 
     def packed(self, geometry: _core.Conv2dShape) -> PackedWeight:
         """Return the weight packed for this geometry (of any batch)."""
@@ -192,10 +192,10 @@ class Conv2d(Layer):
         calls: list[Call] = []
         if frame.activation == "relu" and not frame.grad_is_masked:
             calls.append(partial(_core.relu_backward, grad, frame.output, grad))
-        if self._bias is not None and self._bias.trainable:
+        if self._bias is not None and frame.wants(self._bias):
             into, more = self._bias.gradient(), frame.accumulates(self._bias)
             calls.append(partial(_core.conv2d_backward_bias, grad, into, layout=layout, accumulate=more))
-        if self.weight.trainable:
+        if frame.wants(self.weight):
             into, more = self.weight.gradient(), frame.accumulates(self.weight)
             calls.append(
                 partial(

@@ -51,6 +51,8 @@ class Frame:
         Dropout drops, batch norm uses the batch.
     with_backward : bool
         backward will follow: keep what it needs.
+    with_parameters : bool
+        backward computes the gradients of trainable parameters, not of inputs only.
     activation : "none" or "relu"
         What the layer applies before it stores its output: its own, or a ReLU layer that the engine fused into it.
     grad_is_masked : bool
@@ -65,6 +67,7 @@ class Frame:
     layout: Layout = "NHWC"
     training: bool = False
     with_backward: bool = False
+    with_parameters: bool = True
     activation: Activation = "none"
     grad_is_masked: bool = False
     masks_grad: bool = False
@@ -84,6 +87,10 @@ class Frame:
     def in_memory(self, shape: Shape) -> Shape:
         """Return the NumPy shape of an array of the logical `shape`."""
         return memory_shape(shape, self.layout) if len(shape) == 4 else shape
+
+    def wants(self, parameter: Parameter) -> bool:
+        """Return whether backward computes the parameter's gradient."""
+        return self.with_parameters and parameter.trainable
 
     def accumulates(self, parameter: Parameter) -> bool:
         """Return whether backward adds to the parameter's gradient; a step's first contribution overwrites."""

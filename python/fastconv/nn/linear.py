@@ -117,7 +117,7 @@ class Linear(Layer):
 
     def needs(self, frame: Frame) -> Needs:
         masks = frame.activation == "relu" and not frame.grad_is_masked
-        return Needs(inputs=self.weight.trainable, output=masks, writes_grad_output=masks)
+        return Needs(inputs=frame.wants(self.weight), output=masks, writes_grad_output=masks)
 
     def packed(self) -> PackedWeight:
         if self._packed is None:
@@ -139,10 +139,10 @@ class Linear(Layer):
         calls: list[Call] = []
         if frame.activation == "relu" and not frame.grad_is_masked:
             calls.append(partial(_core.relu_backward, grad, frame.output, grad))
-        if self._bias is not None and self._bias.trainable:
+        if self._bias is not None and frame.wants(self._bias):
             into, more = self._bias.gradient(), frame.accumulates(self._bias)
             calls.append(partial(_core.linear_backward_bias, grad, into, accumulate=more))
-        if self.weight.trainable:
+        if frame.wants(self.weight):
             into, more = self.weight.gradient(), frame.accumulates(self.weight)
             calls.append(partial(_core.linear_backward_weight, frame.inputs[0], grad, into, accumulate=more))
         if frame.grad_inputs[0] is not None:

@@ -60,7 +60,7 @@ class MemoryPlan:
 def memory_plan(program: Program, optimizer: Optimizer | None) -> MemoryPlan:
     """Return the bytes that `program` needs, with the optimiser's state where it trains."""
     trainable = [parameter for parameter in program.parameters if parameter.trainable]
-    trains = program.mode.with_backward
+    trains = program.mode.with_backward and program.mode.with_parameters
     by_kind: dict[str, int] = {}
     for block in program.schedule.blocks:
         by_kind[block.kind] = by_kind.get(block.kind, 0) + block.nbytes

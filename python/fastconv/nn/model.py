@@ -119,6 +119,15 @@ class Model:
         """The layers by name, in the order in which they run."""
         return {name: layer for layer, name in self.graph.names.items()}
 
+    def node(self, name: str) -> Node:
+        """Return the node of a layer that is used once, by the layer's name: a feature map to look at."""
+        if name not in self.layers:
+            raise ValueError(f"Model.node: name must be one of {', '.join(self.layers)}, got {name!r}")
+        nodes = [node for node in self.graph.nodes if node.layer is self.layers[name]]
+        if len(nodes) > 1:
+            raise ValueError(f"Model.node: {name!r} is used {len(nodes)} times; take a node of model.graph.nodes")
+        return nodes[0]
+
     @property
     def dtype(self) -> np.dtype[Any]:
         return self._dtype
@@ -312,6 +321,38 @@ class Model:
                 images[node] = Node(node.layer, [images[source] for source in node.inputs])
         results = tuple(images[node] for node in self.graph.outputs)
         return results[0] if len(results) == 1 else results
+
+    def gradients(self, x: Arrays, y: Arrays, wrt: Node | Sequence[Node]) -> tuple[float, tuple[Array, ...]]:
+        """Return the loss and its gradients with respect to inputs or feature maps; the model stays as it is.
+
+        Parameters
+        ----------
+        x, y : numpy.ndarray, or one for each input and each loss
+        wrt : Node or sequence of Node
+            Inputs (`model.graph.inputs`) or what layers return (`model.node(name)`).
+
+        Returns
+        -------
+        loss : float
+        gradients : tuple of numpy.ndarray
+            New arrays, (N, C, H, W) or (N, F), one for each node. Dropout is off, as in inference.
+        """
+        self._require_compiled("gradients")
+        nodes = (wrt,) if isinstance(wrt, Node) else tuple(wrt)
+        for node in nodes:
+            if node not in self.graph.nodes:
+                raise ValueError(f"Model.gradients: wrt must be nodes of this model, got {node!r}")
+        arrays, shapes = self._arrays("gradients", x)
+        targets = check_targets("gradients", y, self._losses, shapes[0][0])
+        mode = Mode(with_backward=True, with_parameters=False, keep_grad=nodes)
+        with self._engine.lock:
+            program = self._engine.program(shapes, self._dtype, mode, self._losses)
+            program.load(arrays, self.layout)
+            program.load_targets(targets, self.layout)
+            program.forward()
+            loss = sum(program.losses())
+            program.backward()
+            return loss, tuple(program.grad_of(node).copy(order="C") for node in nodes)
 
     # Whole data sets
 

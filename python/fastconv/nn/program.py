@@ -107,6 +107,8 @@ class Program:
             if not step.shares_grad:
                 calls += step.layer.backward_calls(frame)
             calls += [_transfer(item, arena) for item in step.after_backward]
+        if not self.mode.with_parameters:
+            return calls
         unreached = [parameter for parameter in self.parameters if parameter.trainable and parameter not in written]
         return calls + [partial(parameter.gradient().fill, 0) for parameter in unreached]
 

@@ -32,7 +32,7 @@ class Value:
     keeps_grad : bool
         Its gradient is read after the run.
     requires_grad : bool
-        A trainable parameter, or a value whose gradient is kept, lies behind it.
+        A parameter to be trained, or a value whose gradient is kept, lies behind it.
     """
 
     shape: Shape  # logical, with the batch
@@ -83,6 +83,7 @@ class Mode:
 
     training: bool = False
     with_backward: bool = False
+    with_parameters: bool = True  # backward computes the parameters' gradients
     keep: tuple[Node, ...] = ()  # feature maps to be read after the run
     keep_grad: tuple[Node, ...] = ()  # nodes whose gradient is to be read
 
@@ -107,13 +108,16 @@ def lower(
         if node.layer is None:
             continue
         inputs = [values[source] for source in node.inputs]
-        value.requires_grad |= node.layer.trainable or any(source.requires_grad for source in inputs)
+        value.requires_grad |= (mode.with_parameters and node.layer.trainable) or any(
+            source.requires_grad for source in inputs
+        )
         frame = Frame(
             input_shapes=tuple(source.shape for source in inputs),
             output_shape=value.shape,
             dtype=dtype,
             training=mode.training,
             with_backward=mode.with_backward,
+            with_parameters=mode.with_parameters,
             activation=node.layer.activation,
             generator=generator,
         )
