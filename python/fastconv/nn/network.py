@@ -1,0 +1,181 @@
+"""Network: a graph of layers with its parameters: names, start values, dtype, files. `Model` trains and runs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastconv.nn.activation import ReLU
+from fastconv.nn.engine import Engine
+from fastconv.nn.frame import Shape
+from fastconv.nn.graph import Graph, Node
+from fastconv.nn.layer import Layer
+from fastconv.nn.parameter import Parameter, float_dtype
+from fastconv.nn.summary import summary
+from fastconv.ops import arguments
+from fastconv.ops.arguments import Array
+
+
+class Network:
+    """What a model is made of; see `Model`."""
+
+    def __init__(
+        self,
+        inputs: Node | Sequence[Node],
+        outputs: Node | Sequence[Node],
+        *,
+        seed: int | np.random.Generator = 0,
+        dtype: DTypeLike = "float32",
+        layout: str = "NCHW",
+    ) -> None:
+        self.graph = Graph(*([nodes] if isinstance(nodes, Node) else nodes for nodes in (inputs, outputs)))
+        self._dtype = float_dtype("Model", dtype)
+        self.layout = arguments.layout("Model", layout)
+        self._rng = np.random.default_rng(seed)
+        self._engine = Engine(self.graph, self._rng)
+        self._built = False
+        shapes = [node.shape for node in self.graph.inputs]
+        if None not in shapes:
+            self.build([shape for shape in shapes if shape is not None])
+
+    # Parameters
+
+    def build(self, input_shapes: Sequence[Shape]) -> None:
+        """Create and draw all parameters for inputs of these shapes, (C, H, W) or (F,); the first batch does it too."""
+        self.graph.infer_shapes([tuple(shape) for shape in input_shapes])
+        if self._built:
+            return
+        for layer in self.graph.layers:
+            uses = [node for node in self.graph.nodes if node.layer is layer]
+            readers = [reader.layer for node in uses for reader in self.graph.consumers(node)]
+            layer.draw_from(self._rng, any(isinstance(reader, ReLU) for reader in readers))
+            layer.astype(self._dtype)
+        for name, parameter in self.named_parameters().items():
+            parameter.name = name
+        self._built = True
+
+    def _require_built(self, what: str) -> None:
+        if not self._built:
+            raise RuntimeError(
+                f"Model.{what}: the input's shape is not known yet; call model.build([(C, H, W)]) or give it to Input"
+            )
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Return all parameters, named by layer and role: "conv2d_1.weight"."""
+        return {
+            f"{name}.{role}": parameter
+            for layer, name in self.graph.names.items()
+            for role, parameter in layer.parameters().items()
+        }
+
+    def parameters(self) -> list[Parameter]:
+        return list(self.named_parameters().values())
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The layers by name, in the order in which they run."""
+        return {name: layer for layer, name in self.graph.names.items()}
+
+    def node(self, name: str) -> Node:
+        """Return the node of a layer that is used once, by the layer's name: a feature map to look at."""
+        if name not in self.layers:
+            raise ValueError(f"Model.node: name must be one of {', '.join(self.layers)}, got {name!r}")
+        nodes = [node for node in self.graph.nodes if node.layer is self.layers[name]]
+        if len(nodes) > 1:
+            raise ValueError(f"Model.node: {name!r} is used {len(nodes)} times; take a node of model.graph.nodes")
+        return nodes[0]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype
+
+    def astype(self, dtype: DTypeLike) -> None:
+        """Cast all parameters; the optimiser has to start afresh."""
+        self._dtype = float_dtype("Model.astype", dtype)
+        for layer in self.graph.layers:
+            layer.astype(self._dtype)
+        self._engine.clear()
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """The generator of the dropout masks; its state belongs to a checkpoint."""
+        return self._rng
+
+    @rng.setter
+    def rng(self, generator: np.random.Generator) -> None:
+        if not isinstance(generator, np.random.Generator):
+            raise TypeError(f"Model: rng must be a numpy.random.Generator, got {arguments.describe(generator)}")
+        self._rng = generator
+        self._engine = Engine(self.graph, generator)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of all parameters by name."""
+        self._require_built("state_dict")
+        return {name: parameter.data.copy() for name, parameter in self.named_parameters().items()}
+
+    def load_state_dict(self, state: Mapping[str, Array], strict: bool = True) -> None:
+        """Take over parameters by name; nothing is changed unless all of it fits.
+
+        Parameters
+        ----------
+        state : mapping of str to numpy.ndarray
+            As `state_dict` returns it; float32 and float64 are cast to the model's dtype.
+        strict : bool, default True
+            Refuse missing and unexpected names.
+
+        Raises
+        ------
+        ValueError
+            Lists missing names, unexpected names and wrong shapes.
+        """
+        self._require_built("load_state_dict")
+        parameters = self.named_parameters()
+        problems = []
+        if strict:
+            missing, unexpected = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
+            problems += [f"missing: {', '.join(missing)}"] if missing else []
+            problems += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
+        for name in parameters.keys() & state.keys():
+            value = state[name]
+            if value.shape != parameters[name].shape:
+                problems.append(f"{name} must have shape {parameters[name].shape}, got {value.shape}")
+            if value.dtype.kind != "f":
+                problems.append(f"{name} must be floating point, got {value.dtype}")
+        if problems:
+            raise ValueError(f"Model.load_state_dict: the state does not fit; {'; '.join(problems)}")
+        for name in parameters.keys() & state.keys():
+            parameters[name].data = state[name]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the parameters as a safetensors file, atomically."""
+        from fastconv.io.safetensors import save_file
+
+        self._require_built("save")
+        save_file({name: parameter.data for name, parameter in self.named_parameters().items()}, path)
+
+    def load(self, path: str | os.PathLike[str], strict: bool = True) -> None:
+        """Read the parameters from a safetensors file; see `load_state_dict`."""
+        from fastconv.io.safetensors import load_file
+
+        self.load_state_dict(load_file(path)[0], strict)
+
+    # Telling about itself
+
+    def _known_shapes(self, what: str, input_shapes: Sequence[Shape] | None) -> list[Shape]:
+        shapes = [node.shape for node in self.graph.inputs] if input_shapes is None else list(input_shapes)
+        known = [tuple(shape) for shape in shapes if shape is not None]
+        if len(known) != len(self.graph.inputs):
+            raise ValueError(
+                f"Model.{what}: pass input_shapes=[(C, H, W)], one for each of {len(self.graph.inputs)} inputs"
+            )
+        if not self._built:
+            self.build(known)
+        return known
+
+    def summary(self, input_shapes: Sequence[Shape] | None = None) -> str:
+        """Return a table: layer, output shape, parameters and FLOPs of one sample, and their totals."""
+        return summary(self.graph, self._known_shapes("summary", input_shapes))
