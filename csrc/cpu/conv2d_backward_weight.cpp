@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/checked_math.h"
+#include "cpu/border.h"
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
 #include "cpu/depthwise.h"
@@ -87,11 +88,13 @@ WeightPlan plan_weight(const Conv2dShape& s, const ConvGrid<T>& grid, const Conv
   return plan;
 }
 
-// Brings one block of output channels of grad_output to [pixel][width], zeros beyond the valid channels.
+// Brings one block of output channels of grad_output to [pixel][width], zeros beyond the valid channels; false if some
+// value is not finite.
 template <class T>
-void pack_grad(const Conv2dShape& s, const ConvGrid<T>& grid, const Block& b, const T* grad_output, std::int64_t channel,
+bool pack_grad(const Conv2dShape& s, const ConvGrid<T>& grid, const Block& b, const T* grad_output, std::int64_t channel,
                std::int64_t valid, std::int64_t width, T* packed) {
   const auto bytes = static_cast<std::size_t>(valid) * sizeof(T);
+  const T* const begin = packed;
   for (std::int64_t line = 0; line < b.images * b.rows; ++line) {
     const std::int64_t image = b.image + line / b.rows, row = b.row0 + line % b.rows;
     const T* from = grad_output + ((image * grid.out_h + row) * grid.out_w + b.column0) * s.oc + channel;
@@ -104,6 +107,10 @@ void pack_grad(const Conv2dShape& s, const ConvGrid<T>& grid, const Block& b, co
       std::fill(packed + valid, packed + width, T(0));
     }
   }
+  T zero[kLanes] = {};  // becomes NaN where a value is not finite
+  for (const T* p = begin; p < packed; p += width)
+    for (std::int64_t lane = 0; lane < width; ++lane) zero[lane] += p[lane] * T(0);
+  return std::all_of(zero, zero + width, [](T z) { return z == T(0); });
 }
 
 // Adds one slice of one block of pixels to the gradient of one channel block: all tiles of (kh, kw, ic) entries.
@@ -150,8 +157,15 @@ void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& 
       const std::int64_t first = block * 2 * kernels.vector_size;
       const int vectors = block_vectors(s.ocg(), first, kernels.vector_size);
       const std::int64_t width = vectors * kernels.vector_size;
-      pack_grad(s, grid, b, grad_output, b.group * s.ocg() + first, std::min(width, s.ocg() - first), width, packed);
-      add_tiles(s, b, source, packed, vectors, partial + first * s.icg() * s.kh * s.kw, accumulate, kernels);
+      T* grad = partial + first * s.icg() * s.kh * s.kw;
+      const bool finite =
+          pack_grad(s, grid, b, grad_output, b.group * s.ocg() + first, std::min(width, s.ocg() - first), width, packed);
+      if (finite || !touches_padding(grid)) {
+        add_tiles(s, b, source, packed, vectors, grad, accumulate, kernels);
+        continue;
+      }
+      if (!accumulate && c == 0) std::fill_n(grad, width * s.icg() * s.kh * s.kw, T(0));
+      add_weight_gradient_inside(grid, b, packed, width, grad);
     }
   }
 }

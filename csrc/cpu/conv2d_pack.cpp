@@ -10,10 +10,11 @@ std::int64_t packed_weight_elements(const Conv2dShape& s, Pass pass) {
   if (pass == Pass::backward_weight) return 0;
   if (takes_depthwise(s)) return s.kh * s.kw * s.oc;
   if (pass == Pass::forward)
-    return s.groups *
-           packed_group_elements(s.ocg(), s.icg(), s.kh * s.kw, active_kernel_set<T>().conv.vector_size);
+    return packed_elements(s.groups, s.ocg(), s.icg(), s.kh * s.kw, active_kernel_set<T>().conv.vector_size);
   std::int64_t elements = 0;
-  for_each_phase(s, [&](const BackwardInputPhase& phase) { elements += packed_phase_elements<T>(s, phase); });
+  for_each_phase(s, [&](const BackwardInputPhase& phase) {
+    if (!phase.no_taps()) elements += packed_phase_elements<T>(s, phase);
+  });
   return elements;
 }
 

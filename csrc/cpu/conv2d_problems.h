@@ -41,8 +41,8 @@ WeightView<T> backward_input_weight(const Conv2dShape& shape, const BackwardInpu
 
 template <class T>
 std::int64_t packed_phase_elements(const Conv2dShape& s, const BackwardInputPhase& phase) {
-  return s.groups * packed_group_elements(s.icg(), s.ocg(), phase.h.taps * phase.w.taps,
-                                          active_kernel_set<T>().conv.vector_size);
+  return packed_elements(s.groups, s.icg(), s.ocg(), phase.h.taps * phase.w.taps,
+                         active_kernel_set<T>().conv.vector_size);
 }
 
 // Every phase that has input positions; where the stride exceeds the image there are as many as pixels.

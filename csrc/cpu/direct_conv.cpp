@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "core/checked_math.h"
+#include "cpu/border.h"
 #include "cpu/pack_weight.h"
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
@@ -212,6 +213,9 @@ void run_direct(const DirectConv<T>& original) {
     const std::int64_t block1 = plan.channel_blocks * (chunk + 1) / plan.channel_chunks;
     run_block(p, plan, b, block0, block1, scratch.as<T>() + thread * plan.scratch_elements, kernels);
   });
+  const std::int64_t group_elements =
+      packed_group_elements(p.ocg, p.icg, p.taps_h * p.taps_w, kernels.vector_size);
+  if (p.weight[p.groups * group_elements] != T(0) && touches_padding<T>(original)) redo_border(original);
 }
 
 template DirectPlan plan_direct(const DirectConv<float>&);

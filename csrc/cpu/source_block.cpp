@@ -25,13 +25,6 @@ Window window_of(const ConvGrid<T>& g, std::int64_t rows, std::int64_t columns) 
 }
 
 template <class T>
-bool touches_padding(const ConvGrid<T>& g) {
-  const Window all = window_of(g, g.out_h, g.out_w);
-  return g.origin_h < 0 || g.origin_w < 0 || g.origin_h + all.height > g.source_h ||
-         g.origin_w + all.width > g.source_w;
-}
-
-template <class T>
 bool aliases(std::int64_t pixel_elements) {
   return pixel_elements >= kAliasChannels && pixel_elements * static_cast<std::int64_t>(sizeof(T)) % kAliasBytes == 0;
 }
@@ -128,6 +121,13 @@ SourcePlan rows_or_gather(const ConvGrid<T>& g, std::int64_t tile, std::int64_t 
 }  // namespace
 
 template <class T>
+bool touches_padding(const ConvGrid<T>& g) {
+  const Window all = window_of(g, g.out_h, g.out_w);
+  return g.origin_h < 0 || g.origin_w < 0 || g.origin_h + all.height > g.source_h ||
+         g.origin_w + all.width > g.source_w;
+}
+
+template <class T>
 SourcePlan plan_source(const ConvGrid<T>& g, std::int64_t tile) {
   if (g.flat_w > 0) return {SourceMode::gather, g.taps_h * g.taps_w * g.icg};
   const bool copy = touches_padding(g) || (g.groups > 1 && g.taps_h * g.taps_w > 1) ||
@@ -178,10 +178,12 @@ SourceView<T> view_source(const ConvGrid<T>& g, const SourcePlan& plan, const Bl
   return {scratch, image, g.step_h * row, g.step_w * pitch, g.tap_step_h * row, g.tap_step_w * pitch};
 }
 
+template bool touches_padding(const ConvGrid<float>&);
 template SourcePlan plan_source(const ConvGrid<float>&, std::int64_t);
 template SourcePlan plan_source_slices(const ConvGrid<float>&, std::int64_t);
 template std::int64_t block_elements(const ConvGrid<float>&, const SourcePlan&, std::int64_t, std::int64_t);
 template SourceView<float> view_source(const ConvGrid<float>&, const SourcePlan&, const Block&, float*);
+template bool touches_padding(const ConvGrid<double>&);
 template SourcePlan plan_source(const ConvGrid<double>&, std::int64_t);
 template SourcePlan plan_source_slices(const ConvGrid<double>&, std::int64_t);
 template std::int64_t block_elements(const ConvGrid<double>&, const SourcePlan&, std::int64_t, std::int64_t);

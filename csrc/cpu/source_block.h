@@ -62,6 +62,9 @@ struct SourceView {
 template <class T>
 SourceView<T> view_source(const ConvGrid<T>& grid, const SourcePlan& plan, const Block& block, T* scratch);
 
+template <class T>
+bool touches_padding(const ConvGrid<T>& grid);
+
 // 1x1, stride 1, no padding: the image has no rows then, all its pixels are one.
 template <class T>
 bool pointwise(const ConvGrid<T>& grid) {

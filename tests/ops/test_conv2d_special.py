@@ -65,6 +65,32 @@ def test_zero_padding_does_not_meet_an_infinite_weight(layout: str, dtype: np.dt
         assert np.isfinite(y[:, 0]).all()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_taps_outside_take_no_part_in_the_gradients(layout: str, dtype: np.dtype, isa: str) -> None:
+    """The same for grad_input (Inf in the weight) and for grad_weight (Inf in grad_output)."""
+    for channels, outputs, groups in ((3, 20, 1), (16, 16, 16)):
+        x = np.ones((1, channels, 6, 7), dtype)
+        w = np.ones((outputs, channels // groups, 3, 3), dtype)
+        gy = np.ones((1, outputs, 6, 7), dtype)
+        gy[0, 1, 0, 0] = np.inf
+        gw = ops.conv2d_backward_weight(
+            to_layout(x, layout), w.shape, to_layout(gy, layout), padding=1, groups=groups, layout=layout
+        )
+        assert np.isfinite(gw[1, :, 0]).all()
+        assert np.isfinite(gw[1, :, :, 0]).all()
+        assert np.isposinf(gw[1, :, 1:, 1:]).all()
+        assert np.isfinite(gw[0]).all()
+        w[1, :, 0, 0] = np.inf
+        gy[0, 1, 0, 0] = 1
+        gx = ops.conv2d_backward_input(
+            to_layout(x, layout).shape, w, to_layout(gy, layout), padding=1, groups=groups, layout=layout
+        )
+        gx = from_layout(gx, layout)[0, 1 if groups > 1 else slice(None)]
+        assert np.isfinite(gx[..., 5, :]).all()
+        assert np.isfinite(gx[..., 6]).all()
+        assert np.isposinf(gx[..., :5, :6]).all()
+
+
 # Any geometry at all
 
 HUGE = [2**31 - 1, 2**31, 2**32 + 1, 2**62, 2**63 - 1]
