@@ -23,7 +23,8 @@ std::string dtype_text(const py::array& array) { return py::str(static_cast<py::
 constexpr int kAligned = 0x0100;  // NPY_ARRAY_ALIGNED
 
 void check_memory(const std::string& where, const py::array& array, const std::vector<std::int64_t>& shape) {
-  if (shape_of(array) != shape) value_error(where + " must have shape " + text(shape) + ", got " + text(shape_of(array)));
+  if (shape_of(array) != shape)
+    value_error(where + " must have shape " + text(shape) + ", got " + text(shape_of(array)));
   if (!(array.flags() & py::array::c_style))
     type_error(where + " must be C-contiguous, got strides that are not: pass np.ascontiguousarray(...)");
   if (!(py::detail::array_proxy(array.ptr())->flags & kAligned))

@@ -24,8 +24,8 @@ Conv2dShape make_shape(const py::tuple& input_shape, const py::tuple& weight_sha
     const auto pairs = padding.cast<PaddingPairs>();
     options.padding = {pairs[0][0], pairs[0][1], pairs[1][0], pairs[1][1]};
   }
-  return make_conv2d_shape(op, shape4_of(op.c_str(), "input", input_shape), shape4_of(op.c_str(), "weight", weight_shape),
-                           options);
+  return make_conv2d_shape(op, shape4_of(op.c_str(), "input", input_shape),
+                           shape4_of(op.c_str(), "weight", weight_shape), options);
 }
 
 py::tuple as_tuple(const Shape4& s) { return py::make_tuple(s[0], s[1], s[2], s[3]); }
@@ -97,15 +97,15 @@ void backward_weight(const Conv2dShape& shape, const py::array& input, const py:
   });
 }
 
-void backward_bias(const py::array& grad_output, py::array& grad_bias, const std::string& layout_name, bool accumulate) {
+void backward_bias(const py::array& grad_output, py::array& grad_bias, const std::string& layout_name,
+                   bool accumulate) {
   const char* op = "conv2d_backward_bias";
   const Layout layout = parse_layout(op, layout_name);
   const DType dtype = dtype_of(op, "grad_output", grad_output);
   if (grad_output.ndim() != 4) throw std::invalid_argument(std::string(op) + ": grad_output must have 4 dimensions");
   check_array(op, "grad_output", grad_output, dtype, shape_of(grad_output));
   const auto at = [&](int i) { return static_cast<std::int64_t>(grad_output.shape(i)); };
-  const Shape4 shape =
-      layout == Layout::nchw ? Shape4{at(0), at(1), at(2), at(3)} : Shape4{at(0), at(3), at(1), at(2)};
+  const Shape4 shape = layout == Layout::nchw ? Shape4{at(0), at(1), at(2), at(3)} : Shape4{at(0), at(3), at(1), at(2)};
   check_output(op, "grad_bias", grad_bias, dtype, {shape[1]});
   check_no_overlap(op, "grad_bias", grad_bias, "grad_output", grad_output);
   const void* g = grad_output.data();
@@ -122,7 +122,8 @@ py::array pack(const Conv2dShape& shape, const py::array& weight, const std::str
   const Pass pass = parse_pass(op, pass_name);
   parse_algorithm(op, algo);
   if (pass == Pass::backward_weight)
-    throw std::invalid_argument(std::string(op) + ": pass must be 'forward' or 'backward_input', got 'backward_weight'");
+    throw std::invalid_argument(std::string(op) +
+                                ": pass must be 'forward' or 'backward_input', got 'backward_weight'");
   const DType dtype = dtype_of(op, "weight", weight);
   check_array(op, "weight", weight, dtype, data_shape(shape.weight_shape(), Layout::nchw));
   return pack_weight_array(shape, weight, pass, dtype);
@@ -165,7 +166,8 @@ void bind_conv2d(py::module_& m) {
       .def_property_readonly("weight_shape", [](const Conv2dShape& s) { return as_tuple(s.weight_shape()); })
       .def_property_readonly("output_shape", [](const Conv2dShape& s) { return as_tuple(s.output_shape()); })
       .def_property_readonly("stride", [](const Conv2dShape& s) { return py::make_tuple(s.stride_h, s.stride_w); })
-      .def_property_readonly("dilation", [](const Conv2dShape& s) { return py::make_tuple(s.dilation_h, s.dilation_w); })
+      .def_property_readonly("dilation",
+                             [](const Conv2dShape& s) { return py::make_tuple(s.dilation_h, s.dilation_w); })
       .def_property_readonly("padding",
                              [](const Conv2dShape& s) {
                                return py::make_tuple(py::make_tuple(s.pad_top, s.pad_bottom),

@@ -62,8 +62,8 @@ void backward_input(const py::array& weight, const py::array& grad_output, py::a
   const void* packed = check_packed(op, packed_weight, shape, Pass::backward_input, dtype);
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
-    conv2d_backward_input(shape, static_cast<const T*>(w), static_cast<const T*>(g), static_cast<T*>(out),
-                          Layout::nhwc, static_cast<const T*>(packed));
+    conv2d_backward_input(shape, static_cast<const T*>(w), static_cast<const T*>(g), static_cast<T*>(out), Layout::nhwc,
+                          static_cast<const T*>(packed));
   });
 }
 
@@ -107,7 +107,8 @@ py::array pack(const py::array& weight, const std::string& pass_name) {
   const char* op = "linear_pack_weight";
   const Pass pass = parse_pass(op, pass_name);
   if (pass == Pass::backward_weight)
-    throw std::invalid_argument(std::string(op) + ": pass must be 'forward' or 'backward_input', got 'backward_weight'");
+    throw std::invalid_argument(std::string(op) +
+                                ": pass must be 'forward' or 'backward_input', got 'backward_weight'");
   const DType dtype = dtype_of(op, "weight", weight);
   const auto [out_features, in_features] = matrix(op, "weight", weight);
   check_array(op, "weight", weight, dtype, {out_features, in_features});

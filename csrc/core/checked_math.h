@@ -29,8 +29,7 @@ inline std::int64_t checked_mul(std::int64_t a, std::int64_t b, const std::strin
 #else
   if (a != 0 && b != 0) {
     const bool same_sign = (a > 0) == (b > 0);
-    if (same_sign ? (a > 0 ? a > INT64_MAX / b : a < INT64_MAX / b)
-                  : (a > 0 ? b < INT64_MIN / a : a < INT64_MIN / b))
+    if (same_sign ? (a > 0 ? a > INT64_MAX / b : a < INT64_MAX / b) : (a > 0 ? b < INT64_MIN / a : a < INT64_MIN / b))
       throw_size_overflow(what);
   }
   r = a * b;

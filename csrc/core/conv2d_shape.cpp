@@ -48,10 +48,10 @@ Conv2dShape make_conv2d_shape(const std::string& op, const Shape4& input, const 
     refuse(op + ": groups must divide the output channels, got OC=" + std::to_string(oc) +
            ", groups=" + std::to_string(groups));
 
-  Axis h{"height", input[2], weight[2], options.stride[0], options.dilation[0],
+  Axis h{"height",           input[2],           weight[2], options.stride[0], options.dilation[0],
          options.padding[0], options.padding[1], 0};
-  Axis w{"width", input[3], weight[3], options.stride[1], options.dilation[1],
-         options.padding[2], options.padding[3], 0};
+  Axis w{"width", input[3], weight[3], options.stride[1], options.dilation[1], options.padding[2], options.padding[3],
+         0};
   resolve_axis(op, h, options.padding_mode, false);
   resolve_axis(op, w, options.padding_mode, false);
 
@@ -66,9 +66,9 @@ Conv2dShape make_conv2d_shape(const std::string& op, const Shape4& input, const 
   check_data_shape(op, "output", s.output_shape());
   check_data_shape(op, "weight", s.weight_shape());
   // The padded image must be addressable too: drivers step through it with 64-bit offsets.
-  check_data_shape(op, "padded input",
-                   {std::max<std::int64_t>(s.n, 1), s.ic, s.ih + s.pad_top + s.pad_bottom,
-                    s.iw + s.pad_left + s.pad_right});
+  check_data_shape(
+      op, "padded input",
+      {std::max<std::int64_t>(s.n, 1), s.ic, s.ih + s.pad_top + s.pad_bottom, s.iw + s.pad_left + s.pad_right});
   return s;
 }
 

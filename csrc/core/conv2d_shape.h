@@ -10,7 +10,8 @@
 namespace fastconv {
 
 // out[n][oc][oh][ow] = bias[oc] + sum over (ic, kh, kw) of
-//   input[n][g*icg + ic][oh*stride_h - pad_top + kh*dilation_h][ow*stride_w - pad_left + kw*dilation_w] * weight[oc][ic][kh][kw]
+//   input[n][g*icg + ic][oh*stride_h - pad_top + kh*dilation_h][ow*stride_w - pad_left + kw*dilation_w] *
+//   weight[oc][ic][kh][kw]
 // with g = oc / ocg, the group of the output channel, and zero outside the image.
 struct Conv2dShape {
   std::int64_t n, ic, ih, iw;

@@ -28,7 +28,8 @@ PaddingMode parse_padding_mode(const std::string& op, const std::string& text) {
   if (text == "valid") return PaddingMode::valid;
   if (text == "same") return PaddingMode::same;
   if (text == "same_lower") return PaddingMode::same_lower;
-  refuse(op + ": padding must be an int, (h, w), ((top, bottom), (left, right)), 'valid', 'same' or 'same_lower', got '" +
+  refuse(op +
+         ": padding must be an int, (h, w), ((top, bottom), (left, right)), 'valid', 'same' or 'same_lower', got '" +
          text + "'");
 }
 
@@ -51,12 +52,11 @@ void resolve_axis(const std::string& op, Axis& axis, PaddingMode mode, bool ceil
     refuse(op + ": padding must be >= 0 along " + axis.name + " (slice the input to crop it), got (" +
            std::to_string(axis.pad_begin) + ", " + std::to_string(axis.pad_end) + ")");
 
-  const std::int64_t padded =
-      checked_add(checked_add(axis.in, axis.pad_begin, what), axis.pad_end, what);
+  const std::int64_t padded = checked_add(checked_add(axis.in, axis.pad_begin, what), axis.pad_end, what);
   if (padded < extent)
     refuse(op + ": kernel must fit the padded input along " + axis.name + ": " + "(kernel - 1) * dilation + 1 = (" +
-           std::to_string(axis.kernel) + " - 1) * " + std::to_string(axis.dilation) + " + 1 = " +
-           std::to_string(extent) + " must be <= input + padding = " + std::to_string(axis.in) + " + " +
+           std::to_string(axis.kernel) + " - 1) * " + std::to_string(axis.dilation) +
+           " + 1 = " + std::to_string(extent) + " must be <= input + padding = " + std::to_string(axis.in) + " + " +
            std::to_string(axis.pad_begin) + " + " + std::to_string(axis.pad_end) + " = " + std::to_string(padded));
   const std::int64_t room = padded - extent;
   axis.out = room / axis.stride + 1;

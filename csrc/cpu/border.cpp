@@ -31,8 +31,7 @@ T one_output(const DirectConv<T>& p, const T* image, std::int64_t ih0, std::int6
       if (ih < 0 || ih >= p.source_h || iw < 0 || iw >= p.source_w) continue;
       const T* x = image + (ih * p.source_w + iw) * pixel;
       const T* w = weight + (th * p.taps_w + tw) * p.icg * width;
-      for (std::int64_t c = 0; c < p.icg; ++c)
-        sum = multiply_add(x[c], w[c * width], sum, fused);
+      for (std::int64_t c = 0; c < p.icg; ++c) sum = multiply_add(x[c], w[c * width], sum, fused);
     }
   return sum;
 }
@@ -67,7 +66,8 @@ void redo_border(const DirectConv<T>& p) {
 }
 
 template <class T>
-void add_weight_gradient_inside(const ConvGrid<T>& g, const Block& b, const T* packed_grad, std::int64_t width, T* grad) {
+void add_weight_gradient_inside(const ConvGrid<T>& g, const Block& b, const T* packed_grad, std::int64_t width,
+                                T* grad) {
   const std::int64_t pixel = g.groups * g.icg;
   const bool fused = active_isa() != Isa::baseline;
   for (std::int64_t i = 0; i < b.images; ++i)
@@ -78,8 +78,8 @@ void add_weight_gradient_inside(const ConvGrid<T>& g, const Block& b, const T* p
             const std::int64_t ih = g.origin_h + row * g.step_h + th * g.tap_step_h;
             const std::int64_t iw = g.origin_w + x * g.step_w + tw * g.tap_step_w;
             if (ih < 0 || ih >= g.source_h || iw < 0 || iw >= g.source_w) continue;
-            const T* source = g.source + (((b.image + i) * g.source_h + ih) * g.source_w + iw) * pixel +
-                              b.group * g.icg + b.channel0;
+            const T* source =
+                g.source + (((b.image + i) * g.source_h + ih) * g.source_w + iw) * pixel + b.group * g.icg + b.channel0;
             T* to = grad + ((th * g.taps_w + tw) * g.icg + b.channel0) * width;
             for (std::int64_t c = 0; c < b.channels; ++c)
               for (std::int64_t lane = 0; lane < width; ++lane) {

@@ -1,4 +1,5 @@
-// The convolution passes on the CPU. Data in either layout, weights always (OC, IC/groups, KH, KW); outputs fully written.
+// The convolution passes on the CPU. Data in either layout, weights always (OC, IC/groups, KH, KW); outputs fully
+// written.
 #pragma once
 
 #include <cstdint>
@@ -17,13 +18,14 @@ enum class Algorithm { automatic, direct };
 Pass parse_pass(const char* op, const std::string& name);
 Algorithm parse_algorithm(const char* op, const std::string& name);
 
-// packed: the result of pack_conv2d_weight for this weight, shape, pass and instruction set, or null to pack in the call.
+// packed: the result of pack_conv2d_weight for this weight, shape, pass and instruction set, or null to pack in the
+// call.
 template <class T>
 void conv2d_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias, T* output, Layout layout,
                     Activation activation, const T* packed);
 template <class T>
-void conv2d_backward_input(const Conv2dShape& shape, const T* weight, const T* grad_output, T* grad_input, Layout layout,
-                           const T* packed);
+void conv2d_backward_input(const Conv2dShape& shape, const T* weight, const T* grad_output, T* grad_input,
+                           Layout layout, const T* packed);
 // accumulate: add to what grad_weight holds.
 template <class T>
 void conv2d_backward_weight(const Conv2dShape& shape, const T* input, const T* grad_output, T* grad_weight,

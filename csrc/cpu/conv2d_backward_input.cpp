@@ -61,8 +61,16 @@ WeightView<T> backward_input_weight(const Conv2dShape& s, const BackwardInputPha
   const std::int64_t last_h = phase.h.first_tap + (phase.h.taps - 1) * phase.h.tap_stride;
   const std::int64_t last_w = phase.w.first_tap + (phase.w.taps - 1) * phase.w.tap_stride;
   return {weight ? weight + last_h * s.kw + last_w : nullptr,
-          s.groups, s.icg(), s.ocg(), phase.h.taps, phase.w.taps,
-          s.ocg() * filter, taps, filter, -phase.h.tap_stride * s.kw, -phase.w.tap_stride};
+          s.groups,
+          s.icg(),
+          s.ocg(),
+          phase.h.taps,
+          phase.w.taps,
+          s.ocg() * filter,
+          taps,
+          filter,
+          -phase.h.tap_stride * s.kw,
+          -phase.w.tap_stride};
 }
 
 namespace {

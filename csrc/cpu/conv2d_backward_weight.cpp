@@ -1,6 +1,6 @@
-// The gradients with respect to weight and bias: sums over all output pixels of the batch. The pixels are cut into blocks
-// and the blocks into groups, both by shape alone; a group is summed in order, then the groups in order. So the bits do not
-// depend on the threads.
+// The gradients with respect to weight and bias: sums over all output pixels of the batch. The pixels are cut into
+// blocks and the blocks into groups, both by shape alone; a group is summed in order, then the groups in order. So the
+// bits do not depend on the threads.
 #include <algorithm>
 #include <cstring>
 
@@ -59,9 +59,11 @@ WeightPlan plan_weight(const Conv2dShape& s, const ConvGrid<T>& grid, const Conv
   plan.slice = ceil_div(grid.icg, ceil_div(grid.icg, kSlice));
   plan.source = plan_source_slices(grid, plan.slice);
   std::int64_t columns = grid.out_w;
-  while (columns > 16 && (columns > 2 * kBlockPixels || block_elements(grid, plan.source, 1, columns) * item > kSourceBytes))
+  while (columns > 16 &&
+         (columns > 2 * kBlockPixels || block_elements(grid, plan.source, 1, columns) * item > kSourceBytes))
     columns = std::max<std::int64_t>(16, std::min(ceil_div(columns, 2), kBlockPixels));
-  std::int64_t rows = columns < grid.out_w ? 1 : std::min(grid.out_h, std::max<std::int64_t>(1, kBlockPixels / columns));
+  std::int64_t rows =
+      columns < grid.out_w ? 1 : std::min(grid.out_h, std::max<std::int64_t>(1, kBlockPixels / columns));
   while (rows > 1 && block_elements(grid, plan.source, rows, columns) * item > kSourceBytes) --rows;
   plan.rows_per_block = ceil_div(grid.out_h, ceil_div(grid.out_h, rows));
   plan.row_blocks = ceil_div(grid.out_h, plan.rows_per_block);
@@ -91,8 +93,8 @@ WeightPlan plan_weight(const Conv2dShape& s, const ConvGrid<T>& grid, const Conv
 // Brings one block of output channels of grad_output to [pixel][width], zeros beyond the valid channels; false if some
 // value is not finite.
 template <class T>
-bool pack_grad(const Conv2dShape& s, const ConvGrid<T>& grid, const Block& b, const T* grad_output, std::int64_t channel,
-               std::int64_t valid, std::int64_t width, T* packed) {
+bool pack_grad(const Conv2dShape& s, const ConvGrid<T>& grid, const Block& b, const T* grad_output,
+               std::int64_t channel, std::int64_t valid, std::int64_t width, T* packed) {
   const auto bytes = static_cast<std::size_t>(valid) * sizeof(T);
   const T* const begin = packed;
   for (std::int64_t line = 0; line < b.images * b.rows; ++line) {
@@ -158,8 +160,8 @@ void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& 
       const int vectors = block_vectors(s.ocg(), first, kernels.vector_size);
       const std::int64_t width = vectors * kernels.vector_size;
       T* grad = partial + first * s.icg() * s.kh * s.kw;
-      const bool finite =
-          pack_grad(s, grid, b, grad_output, b.group * s.ocg() + first, std::min(width, s.ocg() - first), width, packed);
+      const bool finite = pack_grad(s, grid, b, grad_output, b.group * s.ocg() + first,
+                                    std::min(width, s.ocg() - first), width, packed);
       if (finite || !touches_padding(grid)) {
         add_tiles(s, b, source, packed, vectors, grad, accumulate, kernels);
         continue;
@@ -206,7 +208,8 @@ void collect(const Conv2dShape& s, const WeightPlan& plan, const T* partial, T* 
 }
 
 template <class T>
-void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_output, T* grad_weight, bool accumulate) {
+void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_output, T* grad_weight,
+                            bool accumulate) {
   const ConvKernels<T>& kernels = active_kernel_set<T>().conv;
   ConvGrid<T> grid = weight_grid<T>(s);
   grid.source = input;
@@ -239,7 +242,8 @@ void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_
 }
 
 constexpr std::int64_t kBiasGroups = 16;
-constexpr std::int64_t kBiasRows = 256;  // rows summed before their sum is added to the group's: keeps the rounding small
+constexpr std::int64_t kBiasRows =
+    256;  // rows summed before their sum is added to the group's: keeps the rounding small
 
 }  // namespace
 

@@ -72,7 +72,8 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
       for_each_phase(s, [&](const BackwardInputPhase& phase) {
         if (!phase.no_taps() && phases++ == 0) explain_direct(backward_input_problem<T>(s, phase), e);
       });
-    if (phases > 1) e.notes.push_back(std::to_string(phases) + " stride phases, each a stride-1 convolution of grad_output");
+    if (phases > 1)
+      e.notes.push_back(std::to_string(phases) + " stride phases, each a stride-1 convolution of grad_output");
   } else {
     convert(s.input_shape(), "input NCHW -> NHWC");
     convert(s.output_shape(), "grad_output NCHW -> NHWC");

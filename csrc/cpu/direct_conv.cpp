@@ -1,6 +1,6 @@
-// Loops, outside in: (image, group, block of rows, share of the channels) per task; blocks of output channels; the part of
-// the weights that fits the L2 cache; rows; pixel tiles. The sum over taps and channels always runs in the same order, in
-// one accumulator chain per output, so neither blocks nor threads change a bit of the result.
+// Loops, outside in: (image, group, block of rows, share of the channels) per task; blocks of output channels; the part
+// of the weights that fits the L2 cache; rows; pixel tiles. The sum over taps and channels always runs in the same
+// order, in one accumulator chain per output, so neither blocks nor threads change a bit of the result.
 #include "cpu/direct_conv.h"
 
 #include <algorithm>
@@ -58,10 +58,9 @@ void plan_weights(const DirectConv<T>& p, const ConvKernels<T>& kernels, DirectP
   const std::int64_t most = std::max<std::int64_t>(64, kWeightBytes / static_cast<std::int64_t>(sizeof(T)) / width);
   plan.chunk_run = std::min(p.icg, most);
   plan.chunk_taps_w = plan.chunk_run < p.icg ? 1 : std::min(p.taps_w, std::max<std::int64_t>(1, most / p.icg));
-  plan.chunk_taps_h =
-      plan.chunk_taps_w < p.taps_w || plan.chunk_run < p.icg
-          ? 1
-          : std::min(p.taps_h, std::max<std::int64_t>(1, most / (p.icg * p.taps_w)));
+  plan.chunk_taps_h = plan.chunk_taps_w < p.taps_w || plan.chunk_run < p.icg
+                          ? 1
+                          : std::min(p.taps_h, std::max<std::int64_t>(1, most / (p.icg * p.taps_w)));
 }
 
 }  // namespace
@@ -82,7 +81,8 @@ DirectPlan plan_direct(const DirectConv<T>& original) {
 
   // Columns are split only where one row is too much.
   std::int64_t columns = p.out_w;
-  while (columns > tile && (columns > 2 * kBlockPixels || block_elements<T>(p, plan.source, 1, columns) * item > kSourceBytes))
+  while (columns > tile &&
+         (columns > 2 * kBlockPixels || block_elements<T>(p, plan.source, 1, columns) * item > kSourceBytes))
     columns = std::max(tile, std::min(ceil_div(columns, 2), kBlockPixels / tile * tile));
   std::int64_t rows = columns < p.out_w ? 1 : std::max<std::int64_t>(1, std::min(p.out_h, kBlockPixels / columns));
   while (rows > 1 && block_elements<T>(p, plan.source, rows, columns) * item > kSourceBytes) --rows;
@@ -106,11 +106,13 @@ DirectPlan plan_direct(const DirectConv<T>& original) {
   }
   const std::int64_t tasks = others * plan.row_blocks * plan.column_blocks;
   if (plan.channel_chunks == 1 && tasks < plan.threads)
-    plan.channel_chunks = std::min<std::int64_t>(plan.channel_blocks, ceil_div(plan.threads, std::max<std::int64_t>(tasks, 1)));
+    plan.channel_chunks =
+        std::min<std::int64_t>(plan.channel_blocks, ceil_div(plan.threads, std::max<std::int64_t>(tasks, 1)));
 
   plan.columns_per_block = std::min(plan.columns_per_block, p.out_w);
   if (plan.source.mode != SourceMode::in_place)
-    plan.scratch_elements = round_up(block_elements<T>(p, plan.source, plan.rows_per_block, plan.columns_per_block), 16);
+    plan.scratch_elements =
+        round_up(block_elements<T>(p, plan.source, plan.rows_per_block, plan.columns_per_block), 16);
   return plan;
 }
 
@@ -144,7 +146,8 @@ void run_block(const DirectConv<T>& p, const DirectPlan& plan, const Block& b, s
   const std::int64_t taps = p.taps_h * p.taps_w;
   const int vector = kernels.vector_size;
   const T* weights = p.weight + b.group * packed_group_elements(p.ocg, p.icg, taps, vector);
-  T* output = p.output + b.image * p.output_image + b.row0 * p.output_row + b.column0 * p.output_pixel + b.group * p.ocg;
+  T* output =
+      p.output + b.image * p.output_image + b.row0 * p.output_row + b.column0 * p.output_pixel + b.group * p.ocg;
 
   for (std::int64_t block = block0; block < block1; ++block) {
     const std::int64_t first = block * 2 * vector;
@@ -176,8 +179,8 @@ void run_block(const DirectConv<T>& p, const DirectPlan& plan, const Block& b, s
             args.taps_h = 1;
           }
           args.accumulate = th + tw + r > 0;
-          const bool last = th + plan.chunk_taps_h >= p.taps_h && tw + plan.chunk_taps_w >= p.taps_w &&
-                            r + plan.chunk_run >= p.icg;
+          const bool last =
+              th + plan.chunk_taps_h >= p.taps_h && tw + plan.chunk_taps_w >= p.taps_w && r + plan.chunk_run >= p.icg;
           args.activation = last ? p.activation : Activation::none;
           run_tiles(p, b, source, args, vectors, kernels);
         }
@@ -213,8 +216,7 @@ void run_direct(const DirectConv<T>& original) {
     const std::int64_t block1 = plan.channel_blocks * (chunk + 1) / plan.channel_chunks;
     run_block(p, plan, b, block0, block1, scratch.as<T>() + thread * plan.scratch_elements, kernels);
   });
-  const std::int64_t group_elements =
-      packed_group_elements(p.ocg, p.icg, p.taps_h * p.taps_w, kernels.vector_size);
+  const std::int64_t group_elements = packed_group_elements(p.ocg, p.icg, p.taps_h * p.taps_w, kernels.vector_size);
   if (p.weight[p.groups * group_elements] != T(0) && touches_padding<T>(original)) redo_border(original);
 }
 

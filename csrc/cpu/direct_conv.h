@@ -9,7 +9,8 @@
 
 namespace fastconv {
 
-// output[n][oh][ow][g*ocg + oc] = activation(bias + sum over (th, tw, c) of window(oh, ow)(th, tw)[g*icg + c] * weight[g][oc][th][tw][c])
+// output[n][oh][ow][g*ocg + oc] = activation(bias + sum over (th, tw, c) of window(oh, ow)(th, tw)[g*icg + c] *
+// weight[g][oc][th][tw][c])
 template <class T>
 struct DirectConv : ConvGrid<T> {
   const T* weight;  // packed, one group after the other

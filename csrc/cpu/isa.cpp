@@ -85,7 +85,8 @@ void set_isa(const std::string& source, const std::string& name) {
     active().store(isa, std::memory_order_relaxed);
     return;
   }
-  throw std::invalid_argument(source + ": instruction set must be one of " + available_names() + ", got '" + name + "'");
+  throw std::invalid_argument(source + ": instruction set must be one of " + available_names() + ", got '" + name +
+                              "'");
 }
 
 }  // namespace fastconv

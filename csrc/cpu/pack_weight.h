@@ -24,12 +24,13 @@ inline std::int64_t block_count(std::int64_t outputs, int vector_size) {
 }
 
 // Elements of one group's packed weights.
-inline std::int64_t packed_group_elements(std::int64_t outputs, std::int64_t inputs, std::int64_t taps, int vector_size) {
+inline std::int64_t packed_group_elements(std::int64_t outputs, std::int64_t inputs, std::int64_t taps,
+                                          int vector_size) {
   return (outputs + vector_size - 1) / vector_size * vector_size * inputs * taps;
 }
 
-// After the last group comes a mark: 0, or NaN when some weight is not finite. Zero padding times an infinite weight is NaN,
-// where the tap should take no part; the mark tells the loops that the border needs care.
+// After the last group comes a mark: 0, or NaN when some weight is not finite. Zero padding times an infinite weight is
+// NaN, where the tap should take no part; the mark tells the loops that the border needs care.
 constexpr std::int64_t kPackedMark = 16;
 
 inline std::int64_t packed_elements(std::int64_t groups, std::int64_t outputs, std::int64_t inputs, std::int64_t taps,

@@ -1,4 +1,5 @@
-// Scratch memory from a pool that keeps its blocks: after the first call of a shape nothing is allocated, no page faults.
+// Scratch memory from a pool that keeps its blocks: after the first call of a shape nothing is allocated, no page
+// faults.
 #pragma once
 
 #include <cstddef>

@@ -158,8 +158,12 @@ SourceView<T> view_source(const ConvGrid<T>& g, const SourcePlan& plan, const Bl
   if (plan.mode == SourceMode::in_place) {
     const std::int64_t row = g.source_w * pitch;
     const std::int64_t ih = g.origin_h + b.row0 * g.step_h, iw = g.origin_w + b.column0 * g.step_w;
-    return {block_image(g, b, 0) + ih * row + iw * pitch, g.source_h * row, g.step_h * row, g.step_w * pitch,
-            g.tap_step_h * row, g.tap_step_w * pitch};
+    return {block_image(g, b, 0) + ih * row + iw * pitch,
+            g.source_h * row,
+            g.step_h * row,
+            g.step_w * pitch,
+            g.tap_step_h * row,
+            g.tap_step_w * pitch};
   }
   const std::int64_t image = block_elements(g, plan, b.rows, b.columns);
   for (std::int64_t i = 0; i < b.images; ++i) {

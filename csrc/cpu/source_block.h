@@ -7,7 +7,8 @@
 namespace fastconv {
 
 // A sliding window over a zero-padded channels-last source:
-//   window (oh, ow), tap (th, tw) is source[n][origin_h + oh*step_h + th*tap_step_h][origin_w + ow*step_w + tw*tap_step_w]
+//   window (oh, ow), tap (th, tw) is source[n][origin_h + oh*step_h + th*tap_step_h][origin_w + ow*step_w +
+//   tw*tap_step_w]
 template <class T>
 struct ConvGrid {
   const T* source;
@@ -15,7 +16,8 @@ struct ConvGrid {
   std::int64_t origin_h, origin_w, step_h, step_w;
   std::int64_t taps_h, taps_w, tap_step_h, tap_step_w;
   std::int64_t out_h, out_w;
-  // When set, the grid is one row (n = out_h = 1, out_w pixels) that runs through all images of flat_h x flat_w outputs.
+  // When set, the grid is one row (n = out_h = 1, out_w pixels) that runs through all images of flat_h x flat_w
+  // outputs.
   std::int64_t flat_h, flat_w;
 };
 
@@ -23,8 +25,8 @@ struct ConvGrid {
 enum class SourceMode {
   in_place,  // read where they are: no padding is touched
   rows,      // rows of a block are copied to scratch with their zero borders
-  gather,    // each pixel's window is copied: outputs so narrow that tiles would stay small, or strides and dilations so
-             // wide that rows would be mostly unused
+  gather,  // each pixel's window is copied: outputs so narrow that tiles would stay small, or strides and dilations so
+           // wide that rows would be mostly unused
 };
 
 struct SourcePlan {

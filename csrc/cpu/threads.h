@@ -1,5 +1,5 @@
-// How work is shared: `parallel_for` runs numbered tasks on the OpenMP threads. Which thread runs a task never changes a
-// result, because every output element belongs to one task and reductions are split by shape.
+// How work is shared: `parallel_for` runs numbered tasks on the OpenMP threads. Which thread runs a task never changes
+// a result, because every output element belongs to one task and reductions are split by shape.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 
 namespace fastconv {
 
-// The number of threads that a call may use: the thread-local override, else the process-wide count; 1 in a forked child,
-// where the OpenMP runtime's threads no longer exist and waiting for them would hang.
+// The number of threads that a call may use: the thread-local override, else the process-wide count; 1 in a forked
+// child, where the OpenMP runtime's threads no longer exist and waiting for them would hang.
 int max_threads();
 void set_num_threads(int count);  // count >= 1
 int push_num_threads(int count);  // sets the thread-local override, returns the previous one (0 = none)
@@ -29,8 +29,7 @@ template <class Function>
 void parallel_for(std::int64_t tasks, int threads, Function&& function) {
   using F = std::remove_reference_t<Function>;
   run_tasks(
-      tasks, threads,
-      [](void* context, std::int64_t task, int thread) { (*static_cast<F*>(context))(task, thread); },
+      tasks, threads, [](void* context, std::int64_t task, int thread) { (*static_cast<F*>(context))(task, thread); },
       const_cast<void*>(static_cast<const void*>(&function)));
 }
 

@@ -1,5 +1,6 @@
-// What the convolution drivers may ask of an instruction set: two register tiles, one for the forward-like passes and one
-// for backward-weight, and the depthwise loops. Plain structs and function pointers; no vector type leaves kernels/.
+// What the convolution drivers may ask of an instruction set: two register tiles, one for the forward-like passes and
+// one for backward-weight, and the depthwise loops. Plain structs and function pointers; no vector type leaves
+// kernels/.
 #pragma once
 
 #include <cstdint>
@@ -57,8 +58,8 @@ struct DepthwiseRowArgs {
 // One row of grad_input from the rows of grad_output that its taps touch.
 template <class T>
 struct DepthwiseBackwardRowArgs {
-  const T* const* grad_rows;      // taps_h rows, each [ow][channels]
-  const T* const* weight_rows;    // taps_h rows, each [kw][channels]
+  const T* const* grad_rows;    // taps_h rows, each [ow][channels]
+  const T* const* weight_rows;  // taps_h rows, each [kw][channels]
   std::int64_t taps_h, kw;
   std::int64_t iw, ow, stride_w, pad_left, dilation_w;
   std::int64_t channels;
@@ -80,8 +81,8 @@ constexpr int kWeightTileMaxEntries = 14;
 
 template <class T>
 struct ConvKernels {
-  int vector_size;      // elements of one vector; a channel block is one or two vectors
-  int max_pixels[2];    // [vectors - 1]
+  int vector_size;    // elements of one vector; a channel block is one or two vectors
+  int max_pixels[2];  // [vectors - 1]
   int max_entries;
   void (*conv_tile[2][kConvTileMaxPixels])(const ConvTileArgs<T>&);         // [vectors - 1][pixels - 1]
   void (*weight_tile[2][kWeightTileMaxEntries])(const WeightTileArgs<T>&);  // [vectors - 1][entries - 1]
@@ -93,7 +94,8 @@ struct ConvKernels {
   // output[c][r] = input[r][c] for rows x columns elements, pitches in elements.
   void (*transpose)(const T* input, std::int64_t rows, std::int64_t columns, std::int64_t input_pitch, T* output,
                     std::int64_t output_pitch);
-  // Independent multiply-add chains that keep every FMA unit busy; returns the FLOPs done. The yardstick of benchmarks/.
+  // Independent multiply-add chains that keep every FMA unit busy; returns the FLOPs done. The yardstick of
+  // benchmarks/.
   double (*fma_chains)(std::int64_t iterations);
 };
 

@@ -1,6 +1,7 @@
 // The direct convolution's register tile: MR pixels by NV vectors of output channels, one broadcast of the input times
-// NV packed weight vectors per step. It serves forward, backward-input (each phase is a stride-1 convolution) and linear.
-// Idea: Goto & van de Geijn 2008 (register blocking), with the pixels of an image row in place of a packed A matrix.
+// NV packed weight vectors per step. It serves forward, backward-input (each phase is a stride-1 convolution) and
+// linear. Idea: Goto & van de Geijn 2008 (register blocking), with the pixels of an image row in place of a packed A
+// matrix.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,8 @@ constexpr int conv_tile_max_pixels() {
   return NV == 2 ? 6 : 12;
 }
 
-// One multiply-add step. Pixels share a base pointer by threes (base, base + s, base + 2s are addressing modes), because
-// MR separate pointers would not fit the general registers.
+// One multiply-add step. Pixels share a base pointer by threes (base, base + s, base + 2s are addressing modes),
+// because MR separate pointers would not fit the general registers.
 template <class T, int MR, int NV>
 inline __attribute__((always_inline)) void conv_tile_step(Vec<T> (&acc)[MR][NV], const T* const (&base)[(MR + 2) / 3],
                                                           std::int64_t pixel, const T* weight, int k) {
@@ -59,7 +60,8 @@ void conv_tile(const ConvTileArgs<T>& a) {
       if (!a.bias)
         start[v] = Vec<T>::zero();
       else
-        start[v] = v + 1 < NV || full ? Vec<T>::load(a.bias + v * kSize) : Vec<T>::load_partial(a.bias + v * kSize, tail);
+        start[v] =
+            v + 1 < NV || full ? Vec<T>::load(a.bias + v * kSize) : Vec<T>::load_partial(a.bias + v * kSize, tail);
     }
 #pragma GCC unroll 14
     for (int m = 0; m < MR; ++m)
@@ -77,8 +79,7 @@ void conv_tile(const ConvTileArgs<T>& a) {
       std::int64_t k = 0;
       for (; k + kUnroll <= a.run; k += kUnroll) {
 #pragma GCC unroll 4
-        for (int u = 0; u < kUnroll; ++u)
-          conv_tile_step<T, MR, NV>(acc, base, pixel, weight + u * NV * kSize, u);
+        for (int u = 0; u < kUnroll; ++u) conv_tile_step<T, MR, NV>(acc, base, pixel, weight + u * NV * kSize, u);
         weight += kUnroll * NV * kSize;
 #pragma GCC unroll 5
         for (int b = 0; b < kBases; ++b) base[b] += kUnroll;

@@ -1,5 +1,5 @@
-// Depthwise convolution, channels in the vector lanes: nothing is reduced over channels, so each lane is its own filter.
-// Taps outside the image are skipped, never multiplied.
+// Depthwise convolution, channels in the vector lanes: nothing is reduced over channels, so each lane is its own
+// filter. Taps outside the image are skipped, never multiplied.
 #pragma once
 
 #include <cstdint>
@@ -68,8 +68,8 @@ void depthwise_weight_row(const DepthwiseWeightRowArgs<T>& a) {
       for (std::int64_t ow = 0; ow < a.ow; ++ow) {
         const std::int64_t iw = ow * a.stride_w - a.pad_left + kw * a.dilation_w;
         if (iw < 0 || iw >= a.iw) continue;
-        acc = fma(load_lanes(a.input + iw * a.channels + c, lanes), load_lanes(a.grad_output + ow * a.channels + c, lanes),
-                  acc);
+        acc = fma(load_lanes(a.input + iw * a.channels + c, lanes),
+                  load_lanes(a.grad_output + ow * a.channels + c, lanes), acc);
       }
       store_lanes(acc, a.grad + kw * a.channels + c, lanes);
     }

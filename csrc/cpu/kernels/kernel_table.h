@@ -23,9 +23,13 @@ struct KernelTable {
 template <class T>
 const KernelSet<T>& kernel_set(const KernelTable& table);
 template <>
-inline const KernelSet<float>& kernel_set<float>(const KernelTable& table) { return table.f32; }
+inline const KernelSet<float>& kernel_set<float>(const KernelTable& table) {
+  return table.f32;
+}
 template <>
-inline const KernelSet<double>& kernel_set<double>(const KernelTable& table) { return table.f64; }
+inline const KernelSet<double>& kernel_set<double>(const KernelTable& table) {
+  return table.f64;
+}
 
 // One of these per object file kernels_<isa>.cpp, its only external symbol.
 const KernelTable& kernel_table_baseline();

@@ -58,9 +58,7 @@ struct Vec {
   // Max pooling: x takes the place of best if it is greater, or the first NaN; of equals the first stays.
   friend Mask beats(Vec x, Vec best) { return {~(x.lane <= best.lane) & (best.lane == best.lane)}; }
   // The greater, of equals `best`, NaN if either is.
-  friend Vec max_or_nan(Vec x, Vec best) {
-    return {((x.lane > best.lane) | (x.lane != x.lane)) ? x.lane : best.lane};
-  }
+  friend Vec max_or_nan(Vec x, Vec best) { return {((x.lane > best.lane) | (x.lane != x.lane)) ? x.lane : best.lane}; }
 };
 
 // 32-bit indices that travel with the lanes of a Vec<T>.

@@ -1,5 +1,5 @@
-// The register tile of backward-weight: MR consecutive (kw, ic) entries by NV vectors of output channels, summed over the
-// pixels of a block of rows. The mirror of conv_tile.h: here the pixels are the reduction.
+// The register tile of backward-weight: MR consecutive (kw, ic) entries by NV vectors of output channels, summed over
+// the pixels of a block of rows. The mirror of conv_tile.h: here the pixels are the reduction.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@ namespace fastconv {
 namespace FASTCONV_ISA {
 namespace {
 
-// 14 x 2 + 2 + 1 = 31 of 32 registers, 6 x 2 + 2 + 1 = 15 of 16. Tall tiles, because each pixel's vectors of grad_output
-// come from the L2 cache: 14 entries use them 14 times.
+// 14 x 2 + 2 + 1 = 31 of 32 registers, 6 x 2 + 2 + 1 = 15 of 16. Tall tiles, because each pixel's vectors of
+// grad_output come from the L2 cache: 14 entries use them 14 times.
 template <class T>
 constexpr int weight_tile_max_entries() {
   return Vec<T>::kRegisters >= 32 ? kWeightTileMaxEntries : 6;
