@@ -58,7 +58,9 @@ class Dropout(Layer):
             return [partial(np.copyto, frame.output, frame.inputs[0])]
         assert frame.generator is not None
         generator, mask = frame.generator, frame.buffers["mask"]
-        keep, scale = frame.dtype.type(1 - self.p), frame.dtype.type(1 / (1 - self.p))
+        one, zero = frame.dtype.type(1), frame.dtype.type(0)
+        keep = min(frame.dtype.type(1 - self.p), np.nextafter(one, zero))  # u + keep stays below 2
+        scale = frame.dtype.type(1 / (1 - self.p))
 
         def draw() -> None:
             # floor(u + keep) is 1 with probability keep; all in place, no temporary array
