@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import sys
 import types
 from pathlib import Path
@@ -113,10 +112,9 @@ def test_a_missing_pooch_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mon
         load_mnist(tmp_path, download=True)
 
 
-@pytest.mark.skipif("FASTCONV_DATA" not in os.environ, reason="FASTCONV_DATA is not set")
 @pytest.mark.parametrize("load", [load_mnist, load_fashion_mnist])
-def test_the_real_files(load) -> None:
-    (x_train, y_train), (x_test, y_test) = load()
+def test_the_real_files(load, data_folder: Path) -> None:
+    (x_train, y_train), (x_test, y_test) = load(data_folder)
     assert x_train.shape == (60_000, 1, 28, 28)
     assert x_test.shape == (10_000, 1, 28, 28)
     assert np.bincount(y_train).sum() == 60_000
