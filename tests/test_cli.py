@@ -87,7 +87,8 @@ def test_resume_continues_with_the_options_of_the_run(tmp_path: Path) -> None:
         assert (straight / name).read_bytes() == (parts / name).read_bytes()
 
 
-def test_ctrl_c_and_resume(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_and_resume(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "fastconv", *QUICK[:-4], "--threads", "1", "--out", "run"]
     with subprocess.Popen(
         [*command, "--epochs", "1000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -96,11 +97,11 @@ def test_ctrl_c_and_resume(tmp_path: Path) -> None:
         assert process.stderr is not None
         for line in process.stdout:
             if line.startswith("epoch"):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
                 break
         process.stdout.read()
         error = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "fastconv: training was interrupted after batch" in error
     assert "checkpoint: run/checkpoints/checkpoint-" in error
     assert "Traceback" not in error

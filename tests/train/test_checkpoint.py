@@ -135,6 +135,15 @@ def test_refuses_a_checkpoint_of_other_data(make_model, problem, tmp_path: Path)
         np.testing.assert_array_equal(array, before[name])
 
 
+@pytest.mark.parametrize("damage", [{"format": 2}, {"loader": {}}, {"rng": None}, {"means": []}, {"optimizer": {}}])
+def test_refuses_a_checkpoint_that_is_no_checkpoint(make_model, problem, tmp_path: Path, damage: Any) -> None:
+    run(make_model(), problem, 1, tmp_path)
+    folder = CheckpointFolder(tmp_path)
+    folder.save(load_tree(folder.files()[0]) | damage, step=99)
+    with pytest.raises(ValueError, match=r"checkpoint must|state must|BatchLoader: a state"):
+        run(make_model(), problem, 2, tmp_path, resume=True)
+
+
 def test_refuses_a_folder_in_use(make_model, problem, tmp_path: Path) -> None:
     with CheckpointFolder(tmp_path), pytest.raises(RuntimeError, match="must not be in use by another run"):
         run(make_model(), problem, 1, tmp_path)

@@ -70,6 +70,6 @@ class Settings:
         down, across = self.shift
         shift = f", random shifts by {down} x {across} pixels" if down or across else ""
         return (
-            f"{self.epochs} epochs, batches of {self.batch_size}, {self.optimizer}, "
+            f"{self.epochs} epoch{'s' * (self.epochs > 1)}, batches of {self.batch_size}, {self.optimizer}, "
             f"learning rate {self.learning_rate:g} ({self.schedule}){shift}, seed {self.seed}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import time
 from pathlib import Path
@@ -24,7 +25,7 @@ __all__ = ["train"]
 def train(options: argparse.Namespace) -> int:
     """Train as the options say; returns the exit status."""
     start = time.perf_counter()
-    settings, out = _open_folder(options)
+    settings = _settings(options)
     source = data.source(settings.data)
     (x, y), (x_test, y_test) = source.load(options.data_dir, options.download)
     rescale = data.Rescale(source.largest)
@@ -33,7 +34,7 @@ def train(options: argparse.Namespace) -> int:
     batches = math.ceil(len(x) / settings.batch_size)
     schedule = schedules.get(settings.schedule, settings.learning_rate, settings.epochs * batches)
     network.compile(_optimizer(settings), "cross_entropy", ["accuracy"])
-    out.mkdir(parents=True, exist_ok=True)
+    out = _make_folder(options, settings)
     settings.store(out)
     _print_head(settings, network, len(x), len(x_test), x.shape[1:], out)
     history = fit(
@@ -68,24 +69,34 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _open_folder(options: argparse.Namespace) -> tuple[Settings, Path]:
+def _settings(options: argparse.Namespace) -> Settings:
+    """Those of the run to continue, or of a new one; a folder that holds a run is not written over."""
     if options.resume:
         if options.out is None:
             raise ValueError("--resume: --out must name the folder of the run to continue")
-        out = Path(options.out).expanduser()
-        return Settings.stored(out).override(options), out
-    settings = Settings.choose(options)
+        return Settings.stored(Path(options.out).expanduser()).override(options)
     if options.out is not None:
         out = Path(options.out).expanduser()
-        if (out / "checkpoints").exists():
-            raise FileExistsError(
-                f"--out: {out} holds a run already; add --resume to continue it, or name another folder"
-            )
-        return settings, out
-    number = 1
-    while (out := Path("runs") / f"{settings.data}-{settings.model}-{number}").exists():
-        number += 1
-    return settings, out
+        if any((out / name).exists() for name in ("run.json", "checkpoints", "weights.safetensors")):
+            raise FileExistsError(f"--out: {out} holds a run; add --resume to continue it, or name another folder")
+    return Settings.choose(options)
+
+
+def _make_folder(options: argparse.Namespace, settings: Settings) -> Path:
+    if options.out is not None:
+        out = Path(options.out).expanduser()
+        out.mkdir(parents=True, exist_ok=True)
+        return out
+    runs = Path("runs")
+    runs.mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        out = runs / f"{settings.data}-{settings.model}-{number}"
+        try:
+            out.mkdir()
+            break
+        except FileExistsError:  # also when another run has just taken the number
+            continue
+    return out
 
 
 def _build(settings: Settings, image: tuple[int, ...], classes: int) -> Sequential:

@@ -86,6 +86,12 @@ class Run:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state`; a callback that was not there before starts fresh."""
+        try:
+            self._restore(state)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"fit: a checkpoint must be whole, this one is damaged ({error!r})") from None
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         if state.get("format") != _FORMAT:
             raise ValueError(f"fit: a checkpoint must have format {_FORMAT}, got {state.get('format')!r}")
         self.loader.restore(state["loader"])  # first, since it can refuse: the model is untouched then
