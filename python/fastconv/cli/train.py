@@ -16,7 +16,7 @@ import fastconv
 from fastconv import data, metrics, optim, schedules, zoo
 from fastconv.cli.settings import Settings
 from fastconv.nn import Sequential
-from fastconv.train import CSVLogger, LearningRateScheduler, TerminateOnNaN, evaluate, fit
+from fastconv.train import CSVLogger, LearningRateScheduler, TerminateOnNaN, fit
 from fastconv.train import predict as predict_outputs
 
 __all__ = ["train"]
@@ -60,10 +60,9 @@ def train(options: argparse.Namespace) -> int:
     matrix = metrics.confusion_matrix(y_test, outputs.argmax(axis=1), len(source.classes))
     written += _draw(out, network, history.history, matrix, source.classes, x.shape[1:])
     wrong = len(y_test) - int(np.trace(matrix))
-    loss = evaluate(network, x_judge, y_test)["loss"]
     print(
         f"result   {1 - wrong / len(y_test):.2%} of the {len(y_test):,} held-out images right ({wrong} wrong), "
-        f"loss {loss:.4f}, {time.perf_counter() - start:.1f} s in all"
+        f"loss {history.history['val_loss'][-1]:.4f}, {time.perf_counter() - start:.1f} s in all"
     )
     print(f"written  {out}: {', '.join(written)}")
     return 0
