@@ -26,7 +26,7 @@ constexpr std::int64_t kSlice = 256;                      // input channels copi
 constexpr std::int64_t kBlocksPerTask = 2;                // channel blocks that share one copy of the source rows
 constexpr std::int64_t kPartialBytes = 32 * 1024 * 1024;  // most memory for the groups' partial sums
 constexpr int kLanes = 32;                                // widest channel block
-constexpr int kColumns = 128, kPitch = kColumns + 8;      // of the buffer that turns the gradient into filters
+constexpr int kColumns = 128;                             // of the filters, transposed at once
 
 struct WeightPlan {
   SourcePlan source;
@@ -90,29 +90,18 @@ WeightPlan plan_weight(const Conv2dShape& s, const ConvGrid<T>& grid, const Conv
   return plan;
 }
 
-// Brings one block of output channels of grad_output to [pixel][width], zeros beyond the valid channels; false if some
-// value is not finite.
+// Brings one block of output channels of grad_output to [pixel][width]; false if some value is not finite.
 template <class T>
 bool pack_grad(const Conv2dShape& s, const ConvGrid<T>& grid, const Block& b, const T* grad_output,
-               std::int64_t channel, std::int64_t valid, std::int64_t width, T* packed) {
-  const auto bytes = static_cast<std::size_t>(valid) * sizeof(T);
-  const T* const begin = packed;
-  for (std::int64_t line = 0; line < b.images * b.rows; ++line) {
+               std::int64_t channel, std::int64_t valid, std::int64_t width, T* packed, const ConvKernels<T>& kernels) {
+  bool finite = true;
+  for (std::int64_t line = 0; line < b.images * b.rows; ++line, packed += b.columns * width) {
     const std::int64_t image = b.image + line / b.rows, row = b.row0 + line % b.rows;
     const T* from = grad_output + ((image * grid.out_h + row) * grid.out_w + b.column0) * s.oc + channel;
-    for (std::int64_t x = 0; x < b.columns; ++x, from += s.oc, packed += width) {
-      if (bytes == 128) {  // a whole block: a copy of known size is a few moves
-        std::memcpy(packed, from, 128);
-        continue;
-      }
-      std::memcpy(packed, from, bytes);
-      std::fill(packed + valid, packed + width, T(0));
-    }
+    finite =
+        kernels.pack_pixels(from, b.columns, s.oc, static_cast<int>(valid), static_cast<int>(width), packed) && finite;
   }
-  T zero[kLanes] = {};  // becomes NaN where a value is not finite
-  for (const T* p = begin; p < packed; p += width)
-    for (std::int64_t lane = 0; lane < width; ++lane) zero[lane] += p[lane] * T(0);
-  return std::all_of(zero, zero + width, [](T z) { return z == T(0); });
+  return finite;
 }
 
 // Adds one slice of one block of pixels to the gradient of one channel block: all tiles of (kh, kw, ic) entries.
@@ -172,38 +161,33 @@ void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& 
   }
 }
 
-// Sums the partial gradients in order and brings [block][kh][kw][ic][oc] to (OC, IC/groups, KH, KW), by way of a small
-// buffer: the filters' rows lie so far apart that writing them column by column would miss the caches.
+// Sums the partial gradients in order and brings [block][kh][kw][ic][oc] to (OC, IC/groups, KH, KW): some columns of
+// the filters at a time are brought into their order, then transposed.
 template <class T>
 void collect(const Conv2dShape& s, const WeightPlan& plan, const T* partial, T* grad_weight, bool accumulate,
-             int vector_size) {
+             const ConvKernels<T>& kernels) {
   const std::int64_t icg = s.icg(), taps = s.kh * s.kw, filter = icg * taps, stride = s.groups * plan.group_elements;
   const std::int64_t slices = ceil_div(filter, kColumns);
   parallel_for(s.groups * plan.channel_blocks * slices, plan.threads, [&](std::int64_t task, int) {
     const std::int64_t column0 = task % slices * kColumns, block = task / slices % plan.channel_blocks;
     const std::int64_t columns = std::min<std::int64_t>(kColumns, filter - column0);
-    const std::int64_t group = task / slices / plan.channel_blocks, first = block * 2 * vector_size;
-    const std::int64_t width = block_vectors(s.ocg(), first, vector_size) * vector_size;
+    const std::int64_t group = task / slices / plan.channel_blocks, first = block * 2 * kernels.vector_size;
+    const std::int64_t width = block_vectors(s.ocg(), first, kernels.vector_size) * kernels.vector_size;
     const std::int64_t valid = std::min(width, s.ocg() - first);
     const T* from = partial + group * plan.group_elements + first * filter;
-    T buffer[kLanes * kPitch];
+    T* to = grad_weight + (group * s.ocg() + first) * filter + column0;
+    T totals[kColumns * kLanes];
     for (std::int64_t column = 0; column < columns; ++column) {
       const std::int64_t ic = (column0 + column) / taps, tap = (column0 + column) % taps;
       const T* sums = from + (tap * icg + ic) * width;
-      T total[kLanes];
+      T* total = totals + column * width;
       std::copy_n(sums, width, total);
       for (std::int64_t g = 1; g < plan.pixel_groups; ++g)
         for (std::int64_t oc = 0; oc < width; ++oc) total[oc] += sums[g * stride + oc];
-      for (std::int64_t oc = 0; oc < valid; ++oc) buffer[oc * kPitch + column] = total[oc];
     }
-    T* to = grad_weight + (group * s.ocg() + first) * filter + column0;
-    for (std::int64_t oc = 0; oc < valid; ++oc, to += filter) {
-      const T* row = buffer + oc * kPitch;
-      if (accumulate)
-        for (std::int64_t column = 0; column < columns; ++column) to[column] += row[column];
-      else
-        std::copy_n(row, columns, to);
-    }
+    if (!accumulate) return kernels.transpose(totals, columns, valid, width, to, filter);
+    for (std::int64_t oc = 0; oc < valid; ++oc)
+      for (std::int64_t column = 0; column < columns; ++column) to[oc * filter + column] += totals[column * width + oc];
   });
 }
 
@@ -238,7 +222,7 @@ void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_
       add_block(s, grid, plan, b, block0, block1, grad_output, partial, scratch, index > begin, kernels);
     }
   });
-  collect(s, plan, partials.as<T>(), grad_weight, accumulate, kernels.vector_size);
+  collect(s, plan, partials.as<T>(), grad_weight, accumulate, kernels);
 }
 
 constexpr std::int64_t kBiasGroups = 16;

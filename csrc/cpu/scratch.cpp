@@ -23,6 +23,12 @@ struct Pool {
   std::vector<Block> free;
   std::size_t blocks = 0;  // free or in use
   ScratchStats stats{0, 0, 0};
+
+  void drop(const Block& block) {
+    blocks -= 1;
+    stats.bytes_reserved -= static_cast<std::int64_t>(block.size);
+    aligned_delete(block.data);
+  }
 };
 
 // Never destroyed: a daemon thread may still compute while the interpreter exits.
@@ -51,16 +57,25 @@ Scratch::Scratch(std::size_t bytes) {
   if (bytes == 0) return;
   Pool& p = pool();
   const std::lock_guard<std::mutex> lock(p.mutex);
-  // The smallest free block that holds it, unless more than three quarters of that would lie idle.
-  std::size_t best = p.free.size();
-  for (std::size_t i = 0; i < p.free.size(); ++i)
-    if (p.free[i].size >= bytes && (best == p.free.size() || p.free[i].size < p.free[best].size)) best = i;
-  if (best < p.free.size() && p.free[best].size / 4 <= std::max<std::size_t>(bytes, 1 << 16)) {
+  // The smallest free block that holds it; where none does, the largest gives way to a larger one, so that the pool
+  // comes to hold as many blocks as one call uses at once, and no more.
+  std::size_t best = p.free.size(), largest = p.free.size();
+  for (std::size_t i = 0; i < p.free.size(); ++i) {
+    const std::size_t size = p.free[i].size;
+    if (size >= bytes && (best == p.free.size() || size < p.free[best].size)) best = i;
+    if (largest == p.free.size() || size > p.free[largest].size) largest = i;
+  }
+  if (best < p.free.size()) {
     data_ = p.free[best].data;
     size_ = p.free[best].size;
     p.free[best] = p.free.back();
     p.free.pop_back();
   } else {
+    if (largest < p.free.size()) {
+      p.drop(p.free[largest]);
+      p.free[largest] = p.free.back();
+      p.free.pop_back();
+    }
     p.free.reserve(p.blocks + 1);  // room for every block, because the destructor must not throw
     size_ = (bytes + 4095) / 4096 * 4096;
     data_ = aligned_new(size_);
@@ -87,11 +102,7 @@ ScratchStats scratch_stats() {
 void release_scratch() {
   Pool& p = pool();
   const std::lock_guard<std::mutex> lock(p.mutex);
-  for (const Block& block : p.free) {
-    p.blocks -= 1;
-    p.stats.bytes_reserved -= static_cast<std::int64_t>(block.size);
-    aligned_delete(block.data);
-  }
+  for (const Block& block : p.free) p.drop(block);
   p.free.clear();
 }
 

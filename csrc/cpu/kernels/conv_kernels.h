@@ -91,6 +91,9 @@ struct ConvKernels {
   void (*depthwise_weight_row)(const DepthwiseWeightRowArgs<T>&);
   // sum[c] += x[row][c] over rows, one row after the other.
   void (*column_sum)(const T* x, std::int64_t rows, std::int64_t columns, T* sum);
+  // packed[p][c] = input[p * pixel_pitch + c] for c < channels, 0 up to width; false if some value is not finite.
+  bool (*pack_pixels)(const T* input, std::int64_t pixels, std::int64_t pixel_pitch, int channels, int width,
+                      T* packed);
   // output[c][r] = input[r][c] for rows x columns elements, pitches in elements.
   void (*transpose)(const T* input, std::int64_t rows, std::int64_t columns, std::int64_t input_pitch, T* output,
                     std::int64_t output_pitch);

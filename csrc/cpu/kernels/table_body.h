@@ -12,6 +12,7 @@
 #include "cpu/kernels/max_pool2d.h"
 #include "cpu/kernels/max_pool2d_backward.h"
 #include "cpu/kernels/optimizer_step.h"
+#include "cpu/kernels/pack_pixels.h"
 #include "cpu/kernels/transpose.h"
 #include "cpu/kernels/weight_tile.h"
 
@@ -29,6 +30,7 @@ constexpr KernelSet<T> make_kernel_set() {
   set.conv.depthwise_backward_row = &depthwise_backward_row<T>;
   set.conv.depthwise_weight_row = &depthwise_weight_row<T>;
   set.conv.column_sum = &column_sum<T>;
+  set.conv.pack_pixels = &pack_pixels<T>;
   set.conv.transpose = &transpose<T>;
   set.conv.fma_chains = &fma_chains<T>;
   set.pool = {&max_row_nhwc<T>,     &max_row_nchw<T>,          &max_gather_nhwc<T>,

@@ -46,6 +46,12 @@ struct Vec<float> {
   friend Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
   friend Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   friend Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
+  // a0 b0 a1 b1 ...: its first half to low, its second to high.
+  friend void interleave(Vec a, Vec b, Vec& low, Vec& high) {
+    const auto even = _mm256_unpacklo_ps(a.v, b.v), odd = _mm256_unpackhi_ps(a.v, b.v);
+    low.v = _mm256_permute2f128_ps(even, odd, 0x20);
+    high.v = _mm256_permute2f128_ps(even, odd, 0x31);
+  }
   friend Mask not_less_equal(Vec a, Vec b) { return _mm256_cmp_ps(a.v, b.v, _CMP_NLE_UQ); }
   friend Vec select(Mask m, Vec if_true, Vec if_false) { return {_mm256_blendv_ps(if_false.v, if_true.v, m)}; }
   friend Mask beats(Vec x, Vec best) {
@@ -77,6 +83,12 @@ struct Vec<double> {
   friend Vec operator/(Vec a, Vec b) { return {_mm256_div_pd(a.v, b.v)}; }
   friend Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
   friend Vec sqrt(Vec a) { return {_mm256_sqrt_pd(a.v)}; }
+  // a0 b0 a1 b1 ...: its first half to low, its second to high.
+  friend void interleave(Vec a, Vec b, Vec& low, Vec& high) {
+    const auto even = _mm256_unpacklo_pd(a.v, b.v), odd = _mm256_unpackhi_pd(a.v, b.v);
+    low.v = _mm256_permute2f128_pd(even, odd, 0x20);
+    high.v = _mm256_permute2f128_pd(even, odd, 0x31);
+  }
   friend Mask not_less_equal(Vec a, Vec b) { return _mm256_cmp_pd(a.v, b.v, _CMP_NLE_UQ); }
   friend Vec select(Mask m, Vec if_true, Vec if_false) { return {_mm256_blendv_pd(if_false.v, if_true.v, m)}; }
   friend Mask beats(Vec x, Vec best) {

@@ -40,6 +40,13 @@ struct Vec<float> {
   friend Vec operator/(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
   friend Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   friend Vec sqrt(Vec a) { return {_mm512_maskz_sqrt_ps(first_lanes16(16), a.v)}; }
+  // a0 b0 a1 b1 ...: its first half to low, its second to high.
+  friend void interleave(Vec a, Vec b, Vec& low, Vec& high) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    low.v = _mm512_permutex2var_ps(a.v, first, b.v);
+    high.v = _mm512_permutex2var_ps(a.v, second, b.v);
+  }
   friend Mask not_less_equal(Vec a, Vec b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NLE_UQ); }
   friend Vec select(Mask m, Vec if_true, Vec if_false) { return {_mm512_mask_blend_ps(m, if_false.v, if_true.v)}; }
   friend Mask beats(Vec x, Vec best) {
@@ -71,6 +78,13 @@ struct Vec<double> {
   friend Vec operator/(Vec a, Vec b) { return {_mm512_div_pd(a.v, b.v)}; }
   friend Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
   friend Vec sqrt(Vec a) { return {_mm512_maskz_sqrt_pd(first_lanes8(8), a.v)}; }
+  // a0 b0 a1 b1 ...: its first half to low, its second to high.
+  friend void interleave(Vec a, Vec b, Vec& low, Vec& high) {
+    const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    const __m512i second = _mm512_add_epi64(first, _mm512_set1_epi64(4));
+    low.v = _mm512_permutex2var_pd(a.v, first, b.v);
+    high.v = _mm512_permutex2var_pd(a.v, second, b.v);
+  }
   friend Mask not_less_equal(Vec a, Vec b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_NLE_UQ); }
   friend Vec select(Mask m, Vec if_true, Vec if_false) { return {_mm512_mask_blend_pd(m, if_false.v, if_true.v)}; }
   friend Mask beats(Vec x, Vec best) {

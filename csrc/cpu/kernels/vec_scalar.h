@@ -52,6 +52,14 @@ struct Vec {
                                  : static_cast<T>(__builtin_sqrt(static_cast<double>(a.lane[i])));
     return a;
   }
+  // a0 b0 a1 b1 ...: its first half to low, its second to high.
+  friend void interleave(Vec a, Vec b, Vec& low, Vec& high) {
+    low = high = a;
+    for (int i = 0; i < kSize / 2; ++i) {
+      low.lane[2 * i] = a.lane[i], low.lane[2 * i + 1] = b.lane[i];
+      high.lane[2 * i] = a.lane[kSize / 2 + i], high.lane[2 * i + 1] = b.lane[kSize / 2 + i];
+    }
+  }
   // True where a > b or either is NaN: the comparison that lets NaN through ReLU and max pooling.
   friend Mask not_less_equal(Vec a, Vec b) { return {~(a.lane <= b.lane)}; }
   friend Vec select(Mask m, Vec if_true, Vec if_false) { return {m.lane ? if_true.lane : if_false.lane}; }
