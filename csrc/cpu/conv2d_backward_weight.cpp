@@ -150,7 +150,7 @@ void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& 
       const std::int64_t width = vectors * kernels.vector_size;
       T* grad = partial + first * s.icg() * s.kh * s.kw;
       const bool finite = pack_grad(s, grid, b, grad_output, b.group * s.ocg() + first,
-                                    std::min(width, s.ocg() - first), width, packed);
+                                    std::min(width, s.ocg() - first), width, packed, kernels);
       if (finite || !touches_padding(grid)) {
         add_tiles(s, b, source, packed, vectors, grad, accumulate, kernels);
         continue;

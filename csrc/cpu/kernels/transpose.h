@@ -11,7 +11,7 @@ namespace {
 template <class T>
 inline void transpose_square(const T* input, std::int64_t input_pitch, T* output, std::int64_t output_pitch) {
   constexpr int kSize = Vec<T>::kSize;
-  Vec<T> a[kSize], b[kSize];
+  Vec<T> a[kSize], b[kSize] = {};
 #pragma GCC unroll 16
   for (int i = 0; i < kSize; ++i) a[i] = Vec<T>::load(input + i * input_pitch);
 #pragma GCC unroll 4
