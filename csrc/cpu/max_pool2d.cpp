@@ -17,10 +17,11 @@ bool few_windows_overlap(const Pool2dShape& s) {
 template <class T>
 void gather(const Pool2dShape& s, const T* grad_output, const std::int32_t* indices, const T* output, T* grad_input) {
   const auto kernel = active_kernel_set<T>().pool.max_gather_nhwc;
+  const PoolColumns columns = pool_columns(s);
   for_each_pool_task(s, Layout::nhwc, s.ih, kPoolChannelBlock, pool_threads(s, sizeof(T)), [&](const PoolTask& t) {
     const std::int64_t image = t.element(s.oh * s.ow, 0);
     MaxPoolGatherArgs<T> a{};
-    a.columns = pool_columns(s);
+    a.columns = columns;
     a.windows = windows_over(t.row, s.kh, s.stride_h, s.pad_top, s.oh);
     a.ih = t.row;
     a.grad_output = grad_output + image;
@@ -57,10 +58,11 @@ template <class T>
 void max_pool2d_forward(const Pool2dShape& s, const T* input, T* output, std::int32_t* indices, Layout layout) {
   const PoolKernels<T>& kernels = active_kernel_set<T>().pool;
   const auto kernel = layout == Layout::nhwc ? kernels.max_row_nhwc : kernels.max_row_nchw;
+  const PoolColumns columns = pool_columns(s);
   for_each_pool_task(s, layout, s.oh, kPoolChannelBlock, pool_threads(s, sizeof(T)), [&](const PoolTask& t) {
     const std::int64_t row = t.element(s.oh * s.ow, t.row * s.ow);
     MaxPoolRowArgs<T> a{};
-    a.columns = pool_columns(s);
+    a.columns = columns;
     a.rows = taps_inside(t.row * s.stride_h - s.pad_top, s.kh, s.dilation_h, s.ih);
     a.dilation_h = s.dilation_h;
     a.input = input + t.element(s.ih * s.iw, 0);

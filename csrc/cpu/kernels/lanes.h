@@ -20,6 +20,23 @@ inline void store_lanes(Vec<T> x, T* p, int lanes) {
     x.store_partial(p, lanes);
 }
 
+// p[0], p[stride], p[2 * stride], ...: as many as lanes, nothing beyond them. Stride 1 and 2 fix the stride, 0 takes
+// any.
+template <class T, int Stride>
+inline Vec<T> load_strided(const T* p, std::int64_t stride, int lanes) {
+  constexpr int kSize = Vec<T>::kSize;
+  if (Stride == 1) return load_lanes(p, lanes);
+  if (Stride == 2) {
+    if (lanes == kSize) return even_odd(Vec<T>::load(p), Vec<T>::load(p + kSize - 1));
+    const Vec<T> low = Vec<T>::load_partial(p, 2 * lanes - 1);
+    return 2 * lanes <= kSize ? even_odd(low, low)
+                              : even_odd(low, Vec<T>::load_partial(p + kSize - 1, 2 * lanes - kSize));
+  }
+  T lane[kSize] = {};
+  for (int i = 0; i < lanes; ++i) lane[i] = p[i * stride];
+  return Vec<T>::load(lane);
+}
+
 template <class T>
 inline VecIndex<T> load_index_lanes(const std::int32_t* p, int lanes) {
   return lanes == Vec<T>::kSize ? VecIndex<T>::load(p) : VecIndex<T>::load_partial(p, lanes);

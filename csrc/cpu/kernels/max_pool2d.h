@@ -1,7 +1,7 @@
-// Max pooling, forward. Channels last: channels in the lanes, one window at a time in registers. Planes: the row of
-// outputs is the accumulator and takes one tap after the other, so that columns are the lanes; where the windows are
-// wide and few (global pooling), the pixels under one window are the lanes instead.
-// In all of them the first maximum wins, and the first NaN wins over every number.
+// Max pooling, forward. Channels last: channels in the lanes, one window after the other. Planes: neighbouring windows
+// in the lanes, those that meet the padding one by one; where the windows are wide and few (global pooling), the pixels
+// under one window are the lanes instead. In all of them the first maximum wins, and the first NaN wins over every
+// number.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace {
 
 template <class T>
 inline bool beats(T x, T best) {
-  return !(x <= best) && best == best;
+  return !(x <= best) & (best == best);
 }
 
 // The window whose first tap is `corner`, for the channels of one vector; Side != 0 fixes both counts of taps.
@@ -77,61 +77,64 @@ void max_row_nhwc(const MaxPoolRowArgs<T>& a) {
     max_windows_nhwc<T, false>(a);
 }
 
-// Folds one tap of `count` neighbouring windows into their outputs: x[i * stride], at index `first` + i * stride.
-// First is the tap that the outputs begin with. Stride != 0 fixes the stride, for the compiler's vectors.
-template <class T, bool WithIndices, bool First, int Stride>
-inline void fold_tap(const T* x, std::int64_t count, std::int64_t stride, std::int32_t first, T* __restrict output,
-                     std::int32_t* __restrict indices) {
-  const std::int64_t s = Stride ? Stride : stride;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const T value = x[i * s], best = output[i];
-    const bool better = First || (WithIndices ? beats(value, best) : value > best || value != value);
-    output[i] = better ? value : best;
-    if (WithIndices) indices[i] = better ? first + static_cast<std::int32_t>(i * s) : indices[i];
+// Neighbouring windows of a plane, from ow on, that lie inside the image.
+template <class T, bool WithIndices, int Stride>
+inline void max_full_windows(const MaxPoolRowArgs<T>& a, std::int64_t ow, int lanes) {
+  const PoolColumns& w = a.columns;
+  const std::int64_t first = a.rows.first * w.iw + ow * w.stride - w.pad;
+  const VecIndex<T> start = WithIndices ? VecIndex<T>::broadcast(static_cast<std::int32_t>(first)) +
+                                              VecIndex<T>::ramp(static_cast<std::int32_t>(w.stride))
+                                        : VecIndex<T>::broadcast(0);
+  Vec<T> best = load_strided<T, Stride>(a.input + first, w.stride, lanes);
+  VecIndex<T> index = start;
+  for (std::int64_t th = 0; th < a.rows.count; ++th) {
+    for (std::int64_t kw = th == 0; kw < w.kernel; ++kw) {
+      const std::int64_t step = th * a.dilation_h * w.iw + kw * w.dilation;
+      const Vec<T> x = load_strided<T, Stride>(a.input + first + step, w.stride, lanes);
+      if (WithIndices) {
+        const typename Vec<T>::Mask better = beats(x, best);
+        best = select(better, x, best);
+        index = select(better, start + VecIndex<T>::broadcast(static_cast<std::int32_t>(step)), index);
+      } else {
+        best = max_or_nan(x, best);
+      }
+    }
   }
+  store_lanes(best, a.output + ow, lanes);
+  if (WithIndices) store_index_lanes<T>(index, a.indices + ow, lanes);
 }
 
-// Windows [begin, end), whose tap lies at tap[ow * stride].
-template <class T, bool WithIndices, bool First>
-inline void fold_windows(const MaxPoolRowArgs<T>& a, const T* tap, std::int32_t index, std::int64_t begin,
-                         std::int64_t end) {
-  const std::int64_t stride = a.columns.stride, count = end - begin;
-  const T* x = tap + begin * stride;
-  const std::int32_t first = WithIndices ? index + static_cast<std::int32_t>(begin * stride) : 0;
-  T* output = a.output + begin;
-  std::int32_t* indices = WithIndices ? a.indices + begin : nullptr;
-  if (stride == 1)
-    fold_tap<T, WithIndices, First, 1>(x, count, stride, first, output, indices);
-  else if (stride == 2)
-    fold_tap<T, WithIndices, First, 2>(x, count, stride, first, output, indices);
-  else
-    fold_tap<T, WithIndices, First, 0>(x, count, stride, first, output, indices);
+// One window of a plane, as far as it lies inside the image.
+template <class T>
+inline void max_border_window(const MaxPoolRowArgs<T>& a, std::int64_t ow) {
+  const PoolColumns& w = a.columns;
+  const Span taps = taps_inside(ow * w.stride - w.pad, w.kernel, w.dilation, w.iw);
+  const T* best = a.input + a.rows.first * w.iw + taps.first;
+  for (std::int64_t th = 0; th < a.rows.count; ++th) {
+    const T* row = a.input + (a.rows.first + th * a.dilation_h) * w.iw + taps.first;
+    for (std::int64_t tw = 0; tw < taps.count; ++tw)
+      if (beats(row[tw * w.dilation], *best)) best = row + tw * w.dilation;
+  }
+  a.output[ow] = *best;
+  if (a.indices) a.indices[ow] = static_cast<std::int32_t>(best - a.input);
 }
 
 template <class T, bool WithIndices>
-void max_taps_nchw(const MaxPoolRowArgs<T>& a) {
-  const PoolColumns& w = a.columns;
-  for (std::int64_t th = 0; th < a.rows.count; ++th) {
-    const std::int64_t row = (a.rows.first + th * a.dilation_h) * w.iw;
-    for (std::int64_t kw = 0; kw < w.kernel; ++kw) {
-      // The windows whose tap kw is a column of the image: 0 <= ow * stride + offset < iw.
-      const std::int64_t offset = kw * w.dilation - w.pad;
-      const std::int64_t begin = offset < 0 ? (w.stride - 1 - offset) / w.stride : 0;
-      std::int64_t end = offset < w.iw ? (w.iw - 1 - offset) / w.stride + 1 : 0;
-      if (end > w.ow) end = w.ow;
-      const T* x = a.input + row + offset;
-      const std::int32_t index = static_cast<std::int32_t>(row + offset);
-      std::int64_t next = begin;
-      if (th == 0) {
-        // Windows without a tap before this one begin with it: all at kw = 0, later those that begin left of the image.
-        const std::int64_t before = offset - w.dilation;
-        next = kw == 0 ? end : before < 0 ? (w.stride - 1 - before) / w.stride : 0;
-        if (next > end) next = end;
-        if (begin < next) fold_windows<T, WithIndices, true>(a, x, index, begin, next);
-      }
-      if (next < end) fold_windows<T, WithIndices, false>(a, x, index, next, end);
-    }
+inline void max_windows_nchw(const MaxPoolRowArgs<T>& a) {
+  constexpr int kSize = Vec<T>::kSize;
+  const Span full = a.columns.full;
+  const std::int64_t end = full.first + full.count;
+  for (std::int64_t ow = full.first; ow < end; ow += kSize) {
+    const int lanes = lanes_from(ow, end, kSize);
+    if (a.columns.stride == 1)
+      max_full_windows<T, WithIndices, 1>(a, ow, lanes);
+    else if (a.columns.stride == 2)
+      max_full_windows<T, WithIndices, 2>(a, ow, lanes);
+    else
+      max_full_windows<T, WithIndices, 0>(a, ow, lanes);
   }
+  for (std::int64_t ow = 0; ow < full.first; ++ow) max_border_window(a, ow);
+  for (std::int64_t ow = end; ow < a.columns.ow; ++ow) max_border_window(a, ow);
 }
 
 // The maximum of neighbouring pixels, pixels in the lanes; the caller finds where it was.
@@ -148,7 +151,8 @@ inline T max_of_run(const T* x, std::int64_t count) {
     best = max_or_nan(Vec<T>::load(x + (i + kSize <= count ? i : count - kSize)), best);  // the last one overlaps
   T lane[kSize];
   best.store(lane);
-  for (int i = 1; i < kSize; ++i) lane[0] = beats(lane[i], lane[0]) ? lane[i] : lane[0];
+  for (int half = kSize / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lane[i] = beats(lane[i + half], lane[i]) ? lane[i + half] : lane[i];
   return lane[0];
 }
 
@@ -178,9 +182,9 @@ void max_row_nchw(const MaxPoolRowArgs<T>& a) {
   if (a.columns.kernel > a.columns.ow && a.columns.dilation == 1)
     max_wide_windows_nchw(a);
   else if (a.indices)
-    max_taps_nchw<T, true>(a);
+    max_windows_nchw<T, true>(a);
   else
-    max_taps_nchw<T, false>(a);
+    max_windows_nchw<T, false>(a);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cpu/kernels/covering_windows.h"
+#include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/lanes.h"
 #include "cpu/kernels/pool_kernels.h"
 
@@ -13,34 +14,47 @@ namespace fastconv {
 namespace FASTCONV_ISA {
 namespace {
 
-template <class T>
-inline __attribute__((always_inline)) void gather_pixel(const MaxPoolGatherArgs<T>& a, const CoveringWindows& over,
-                                                        VecIndex<T> here, std::int64_t c, int lanes, T* grad_input) {
+// Adds (or, the first time, writes) what one window gives to a pixel, all channels.
+template <class T, bool Masked, bool First>
+inline void gather_window(const MaxPoolGatherArgs<T>& a, std::int64_t at, VecIndex<T> here, T* grad_input) {
   const Vec<T> zero = Vec<T>::zero();
-  Vec<T> acc = zero;
-  for (std::int64_t th = 0; th < a.windows.count; ++th) {
-    for (std::int64_t ow = over.begin; ow < over.end; ++ow) {
-      const std::int64_t at = ((a.windows.first + th) * a.columns.ow + ow) * a.pixel + c;
-      Vec<T> grad = load_lanes(a.grad_output + at, lanes);
-      if (a.output) grad = select(not_less_equal(load_lanes(a.output + at, lanes), zero), grad, zero);
-      acc = acc + select(equal(load_index_lanes<T>(a.indices + at, lanes), here), grad, zero);
-    }
-  }
-  store_lanes(acc, grad_input, lanes);
+  for_each_vector<T>(a.channels, [&](std::int64_t c, int lanes) {
+    Vec<T> grad = load_lanes(a.grad_output + at + c, lanes);
+    if (Masked) grad = select(not_less_equal(load_lanes(a.output + at + c, lanes), zero), grad, zero);
+    grad = select(equal(load_index_lanes<T>(a.indices + at + c, lanes), here), grad, zero);
+    store_lanes(First ? zero + grad : load_lanes(grad_input + c, lanes) + grad, grad_input + c, lanes);
+  });
 }
 
-template <class T>
-void max_gather_nhwc(const MaxPoolGatherArgs<T>& a) {
-  constexpr int kSize = Vec<T>::kSize;
+template <class T, bool Masked>
+inline void max_gather(const MaxPoolGatherArgs<T>& a) {
   CoveringWindows over;
   for (std::int64_t iw = 0; iw < a.columns.iw; ++iw) {
     over.move_to(iw, a.columns);
     const VecIndex<T> here = VecIndex<T>::broadcast(static_cast<std::int32_t>(a.ih * a.columns.iw + iw));
     T* grad_input = a.grad_input + iw * a.pixel;
-    std::int64_t c = 0;
-    for (; c + kSize <= a.channels; c += kSize) gather_pixel(a, over, here, c, kSize, grad_input + c);
-    if (c < a.channels) gather_pixel(a, over, here, c, static_cast<int>(a.channels - c), grad_input + c);
+    if (a.windows.count == 0 || over.begin == over.end)
+      for (std::int64_t c = 0; c < a.channels; ++c) grad_input[c] = T(0);
+    bool first = true;
+    for (std::int64_t oh = a.windows.first; oh < a.windows.first + a.windows.count; ++oh) {
+      for (std::int64_t ow = over.begin; ow < over.end; ++ow) {
+        const std::int64_t at = (oh * a.columns.ow + ow) * a.pixel;
+        if (first)
+          gather_window<T, Masked, true>(a, at, here, grad_input);
+        else
+          gather_window<T, Masked, false>(a, at, here, grad_input);
+        first = false;
+      }
+    }
   }
+}
+
+template <class T>
+void max_gather_nhwc(const MaxPoolGatherArgs<T>& a) {
+  if (a.output)
+    max_gather<T, true>(a);
+  else
+    max_gather<T, false>(a);
 }
 
 template <class T, bool Planes>

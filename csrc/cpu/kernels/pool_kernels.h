@@ -33,24 +33,8 @@ static inline Span windows_over(std::int64_t i, std::int64_t kernel, std::int64_
 // The width axis: window ow begins at column ow * stride - pad.
 struct PoolColumns {
   std::int64_t iw, ow, kernel, stride, pad, dilation;
+  Span full;  // the windows that lie inside the image with all their taps; {ow, 0} if none does
 };
-
-// How many elements an average divides by: rows times columns of the window that lie within [begin, end).
-struct AvgAxis {
-  std::int64_t kernel, stride, pad, begin, end;
-};
-struct AvgDivisor {
-  AvgAxis h, w;
-  std::int64_t override_value;  // 0: none
-};
-
-static inline std::int64_t counted(const AvgAxis& a, std::int64_t o) {
-  const std::int64_t start = o * a.stride - a.pad, end = start + a.kernel;
-  return (end < a.end ? end : a.end) - (start > a.begin ? start : a.begin);
-}
-static inline std::int64_t divisor_of(const AvgDivisor& d, std::int64_t oh, std::int64_t ow) {
-  return d.override_value ? d.override_value : counted(d.h, oh) * counted(d.w, ow);
-}
 
 template <class T>
 struct MaxPoolRowArgs {
@@ -67,8 +51,8 @@ template <class T>
 struct AvgPoolRowArgs {
   PoolColumns columns;
   Span rows;
-  AvgDivisor divisor;
-  std::int64_t oh;
+  T counted_rows;  // the average divides by counted_rows * counted_columns[ow]
+  const T* counted_columns;
   const T* input;                // the image
   std::int64_t pixel, channels;  // as above
   T* output;                     // the row
@@ -101,9 +85,10 @@ struct MaxPoolScatterArgs {
 template <class T>
 struct AvgPoolBackwardRowArgs {
   PoolColumns columns;
-  Span windows;  // rows of windows over the image row
-  AvgDivisor divisor;
-  const T* grad_output;  // the image
+  Span windows;                             // rows of windows over the image row
+  const T *counted_rows, *counted_columns;  // an average divided by counted_rows[oh] * counted_columns[ow]
+  T* sums;                                  // NCHW: room for a row of windows
+  const T* grad_output;                     // the image
   std::int64_t pixel, channels;
   T* grad_input;  // the row
 };

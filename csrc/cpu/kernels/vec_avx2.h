@@ -61,6 +61,11 @@ struct Vec<float> {
   friend Vec max_or_nan(Vec x, Vec best) {
     return {_mm256_blendv_ps(_mm256_max_ps(x.v, best.v), x.v, _mm256_cmp_ps(x.v, x.v, _CMP_UNORD_Q))};
   }
+  // The even elements of a, then the odd ones of b: every second element of memory when b is loaded from p + kSize - 1.
+  friend Vec even_odd(Vec a, Vec b) {
+    const __m256d pairs = _mm256_castps_pd(_mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(3, 1, 2, 0)));
+    return {_mm256_castpd_ps(_mm256_permute4x64_pd(pairs, _MM_SHUFFLE(3, 1, 2, 0)))};
+  }
 };
 
 template <>
@@ -98,6 +103,9 @@ struct Vec<double> {
   friend Vec max_or_nan(Vec x, Vec best) {
     return {_mm256_blendv_pd(_mm256_max_pd(x.v, best.v), x.v, _mm256_cmp_pd(x.v, x.v, _CMP_UNORD_Q))};
   }
+  friend Vec even_odd(Vec a, Vec b) {
+    return {_mm256_permute4x64_pd(_mm256_shuffle_pd(a.v, b.v, 0xa), _MM_SHUFFLE(3, 1, 2, 0))};
+  }
 };
 
 template <class T>
@@ -108,11 +116,15 @@ struct VecIndex<float> {
   __m256i v;
 
   static VecIndex broadcast(int x) { return {_mm256_set1_epi32(x)}; }
+  static VecIndex ramp(int step) {  // 0, step, 2 * step, ...
+    return {_mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(step))};
+  }
   static VecIndex load(const int* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
   static VecIndex load_partial(const int* p, int n) { return {_mm256_maskload_epi32(p, first_lanes32(n))}; }
   void store(int* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   void store_partial(int* p, int n) const { _mm256_maskstore_epi32(p, first_lanes32(n), v); }
 
+  friend VecIndex operator+(VecIndex a, VecIndex b) { return {_mm256_add_epi32(a.v, b.v)}; }
   friend __m256 equal(VecIndex a, VecIndex b) { return _mm256_castsi256_ps(_mm256_cmpeq_epi32(a.v, b.v)); }
   friend VecIndex select(__m256 m, VecIndex if_true, VecIndex if_false) {
     return {_mm256_blendv_epi8(if_false.v, if_true.v, _mm256_castps_si256(m))};
@@ -124,11 +136,13 @@ struct VecIndex<double> {
   __m128i v;
 
   static VecIndex broadcast(int x) { return {_mm_set1_epi32(x)}; }
+  static VecIndex ramp(int step) { return {_mm_mullo_epi32(_mm_setr_epi32(0, 1, 2, 3), _mm_set1_epi32(step))}; }
   static VecIndex load(const int* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }
   static VecIndex load_partial(const int* p, int n) { return {_mm_maskload_epi32(p, first_lanes(n))}; }
   void store(int* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), v); }
   void store_partial(int* p, int n) const { _mm_maskstore_epi32(p, first_lanes(n), v); }
 
+  friend VecIndex operator+(VecIndex a, VecIndex b) { return {_mm_add_epi32(a.v, b.v)}; }
   friend __m256d equal(VecIndex a, VecIndex b) {
     return _mm256_castsi256_pd(_mm256_cvtepi32_epi64(_mm_cmpeq_epi32(a.v, b.v)));
   }

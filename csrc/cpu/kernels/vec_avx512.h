@@ -56,6 +56,11 @@ struct Vec<float> {
   friend Vec max_or_nan(Vec x, Vec best) {
     return {_mm512_mask_max_ps(x.v, _mm512_cmp_ps_mask(x.v, x.v, _CMP_ORD_Q), x.v, best.v)};
   }
+  // The even elements of a, then the odd ones of b: every second element of memory when b is loaded from p + kSize - 1.
+  friend Vec even_odd(Vec a, Vec b) {
+    const __m512i from = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+    return {_mm512_permutex2var_ps(a.v, from, b.v)};
+  }
 };
 
 template <>
@@ -94,6 +99,9 @@ struct Vec<double> {
   friend Vec max_or_nan(Vec x, Vec best) {
     return {_mm512_mask_max_pd(x.v, _mm512_cmp_pd_mask(x.v, x.v, _CMP_ORD_Q), x.v, best.v)};
   }
+  friend Vec even_odd(Vec a, Vec b) {
+    return {_mm512_permutex2var_pd(a.v, _mm512_setr_epi64(0, 2, 4, 6, 9, 11, 13, 15), b.v)};
+  }
 };
 
 template <class T>
@@ -104,11 +112,16 @@ struct VecIndex<float> {
   __m512i v;
 
   static VecIndex broadcast(int x) { return {_mm512_set1_epi32(x)}; }
+  static VecIndex ramp(int step) {  // 0, step, 2 * step, ...
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return {_mm512_mullo_epi32(lane, _mm512_set1_epi32(step))};
+  }
   static VecIndex load(const int* p) { return {_mm512_loadu_si512(p)}; }
   static VecIndex load_partial(const int* p, int n) { return {_mm512_maskz_loadu_epi32(first_lanes16(n), p)}; }
   void store(int* p) const { _mm512_storeu_si512(p, v); }
   void store_partial(int* p, int n) const { _mm512_mask_storeu_epi32(p, first_lanes16(n), v); }
 
+  friend VecIndex operator+(VecIndex a, VecIndex b) { return {_mm512_add_epi32(a.v, b.v)}; }
   friend __mmask16 equal(VecIndex a, VecIndex b) { return _mm512_cmpeq_epi32_mask(a.v, b.v); }
   friend VecIndex select(__mmask16 m, VecIndex if_true, VecIndex if_false) {
     return {_mm512_mask_blend_epi32(m, if_false.v, if_true.v)};
@@ -120,11 +133,15 @@ struct VecIndex<double> {
   __m256i v;
 
   static VecIndex broadcast(int x) { return {_mm256_set1_epi32(x)}; }
+  static VecIndex ramp(int step) {
+    return {_mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(step))};
+  }
   static VecIndex load(const int* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
   static VecIndex load_partial(const int* p, int n) { return {_mm256_maskz_loadu_epi32(first_lanes8(n), p)}; }
   void store(int* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   void store_partial(int* p, int n) const { _mm256_mask_storeu_epi32(p, first_lanes8(n), v); }
 
+  friend VecIndex operator+(VecIndex a, VecIndex b) { return {_mm256_add_epi32(a.v, b.v)}; }
   friend __mmask8 equal(VecIndex a, VecIndex b) { return _mm256_cmpeq_epi32_mask(a.v, b.v); }
   friend VecIndex select(__mmask8 m, VecIndex if_true, VecIndex if_false) {
     return {_mm256_mask_blend_epi32(m, if_false.v, if_true.v)};

@@ -67,6 +67,12 @@ struct Vec {
   friend Mask beats(Vec x, Vec best) { return {~(x.lane <= best.lane) & (best.lane == best.lane)}; }
   // The greater, of equals `best`, NaN if either is.
   friend Vec max_or_nan(Vec x, Vec best) { return {((x.lane > best.lane) | (x.lane != x.lane)) ? x.lane : best.lane}; }
+  // The even elements of a, then the odd ones of b: every second element of memory when b is loaded from p + kSize - 1.
+  friend Vec even_odd(Vec a, Vec b) {
+    Vec r;
+    for (int i = 0; i < kSize; ++i) r.lane[i] = 2 * i < kSize ? a.lane[2 * i] : b.lane[2 * i - kSize + 1];
+    return r;
+  }
 };
 
 // 32-bit indices that travel with the lanes of a Vec<T>.
@@ -80,6 +86,11 @@ struct VecIndex {
     for (int i = 0; i < kSize; ++i) r.lane[i] = x;
     return r;
   }
+  static VecIndex ramp(std::int32_t step) {  // 0, step, 2 * step, ...
+    VecIndex r;
+    for (int i = 0; i < kSize; ++i) r.lane[i] = i * step;
+    return r;
+  }
   static VecIndex load(const std::int32_t* p) { return load_partial(p, kSize); }
   static VecIndex load_partial(const std::int32_t* p, int n) {
     VecIndex r;
@@ -90,6 +101,10 @@ struct VecIndex {
   void store_partial(std::int32_t* p, int n) const {
     for (int i = 0; i < kSize; ++i)
       if (i < n) p[i] = lane[i];
+  }
+  friend VecIndex operator+(VecIndex a, VecIndex b) {
+    for (int i = 0; i < kSize; ++i) a.lane[i] += b.lane[i];
+    return a;
   }
   friend typename Vec<T>::Mask equal(VecIndex a, VecIndex b) {
     typename Vec<T>::Mask m;
