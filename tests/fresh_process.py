@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-_OURS = ("FASTCONV_NUM_THREADS", "OMP_NUM_THREADS", "FASTCONV_ISA")
+_OURS = ("FASTCONV_NUM_THREADS", "OMP_NUM_THREADS", "FASTCONV_ISA", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
 def run(code: str, *options: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:

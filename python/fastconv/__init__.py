@@ -11,7 +11,12 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from fastconv import _core, _threads
+from fastconv._spin import short_spin
+
+with short_spin():
+    from fastconv import _core
+
+from fastconv import _threads
 from fastconv._config import config
 from fastconv._core import isa_active, isa_available, set_isa
 from fastconv._threads import get_num_threads, set_num_threads, threads
