@@ -1,3 +1,6 @@
+// A call's scratch blocks are freed in the reverse of their order, so each calling thread works on a stack. A stack
+// that proved too small takes extra blocks for the rest of that call and is made anew, large enough, when the call
+// ends. So the pool comes to hold what the hungriest call needs, once for each thread that calls at the same time.
 #include "cpu/scratch.h"
 
 #include <algorithm>
@@ -13,29 +16,25 @@ namespace fastconv {
 
 namespace {
 
-struct Block {
-  void* data;
-  std::size_t size;
+struct Stack {
+  char* base = nullptr;
+  std::size_t size = 0;    // of base
+  std::size_t in_use = 0;  // base and extra blocks together
+  std::size_t top = 0;     // of base
+  std::size_t peak = 0;    // most in use in this call
 };
 
 struct Pool {
   std::mutex mutex;
-  std::vector<Block> free;
-  std::size_t blocks = 0;  // free or in use
+  std::vector<Stack*> idle;
+  std::size_t stacks = 0;
   ScratchStats stats{0, 0, 0};
-
-  void drop(const Block& block) {
-    blocks -= 1;
-    stats.bytes_reserved -= static_cast<std::int64_t>(block.size);
-    aligned_delete(block.data);
-  }
 };
 
 // Never destroyed: a daemon thread may still compute while the interpreter exits.
 Pool& pool() {
   static Pool* const p = [] {
     Pool* made = new Pool;
-    made->free.reserve(64);
 #if defined(__unix__) || defined(__APPLE__)
     // A fork while another thread holds the lock must not leave it locked in the child.
     pthread_atfork([] { pool().mutex.lock(); }, [] { pool().mutex.unlock(); }, [] { pool().mutex.unlock(); });
@@ -43,6 +42,42 @@ Pool& pool() {
     return made;
   }();
   return *p;
+}
+
+thread_local Stack* t_stack = nullptr;  // of the call that this thread is in
+
+std::size_t rounded(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+// The functions below are called with the pool locked.
+
+void count(Pool& p, std::int64_t allocations, std::size_t taken, std::size_t returned) {
+  p.stats.allocations += allocations;
+  p.stats.bytes_reserved += static_cast<std::int64_t>(taken) - static_cast<std::int64_t>(returned);
+}
+
+Stack* take_stack(Pool& p) {
+  if (p.idle.empty()) {
+    p.idle.reserve(p.stacks + 1);  // room for every stack, because giving one back must not throw
+    Stack* made = new Stack;
+    p.stacks += 1;
+    return made;
+  }
+  // The largest: one caller at a time always meets the same.
+  const auto largest =
+      std::max_element(p.idle.begin(), p.idle.end(), [](const Stack* a, const Stack* b) { return a->size < b->size; });
+  Stack* found = *largest;
+  p.idle.erase(largest);
+  return found;
+}
+
+// Where there is no memory for the larger stack, the next call takes extra blocks again.
+void grow(Pool& p, Stack& s) {
+  void* base = ::operator new(s.peak, std::align_val_t{kAlignment}, std::nothrow);
+  if (!base) return;
+  count(p, 1, s.peak, s.size);
+  if (s.base) aligned_delete(s.base);
+  s.base = static_cast<char*>(base);
+  s.size = s.peak;
 }
 
 }  // namespace
@@ -55,43 +90,48 @@ void aligned_delete(void* p) noexcept { ::operator delete(p, std::align_val_t{kA
 
 Scratch::Scratch(std::size_t bytes) {
   if (bytes == 0) return;
+  const std::size_t size = rounded(bytes);
   Pool& p = pool();
   const std::lock_guard<std::mutex> lock(p.mutex);
-  // The smallest free block that holds it; where none does, the largest gives way to a larger one, so that the pool
-  // comes to hold as many blocks as one call uses at once, and no more.
-  std::size_t best = p.free.size(), largest = p.free.size();
-  for (std::size_t i = 0; i < p.free.size(); ++i) {
-    const std::size_t size = p.free[i].size;
-    if (size >= bytes && (best == p.free.size() || size < p.free[best].size)) best = i;
-    if (largest == p.free.size() || size > p.free[largest].size) largest = i;
-  }
-  if (best < p.free.size()) {
-    data_ = p.free[best].data;
-    size_ = p.free[best].size;
-    p.free[best] = p.free.back();
-    p.free.pop_back();
+  Stack* stack = t_stack ? t_stack : take_stack(p);
+  if (stack->size - stack->top >= size) {
+    data_ = stack->base + stack->top;
+    stack->top += size;
   } else {
-    if (largest < p.free.size()) {
-      p.drop(p.free[largest]);
-      p.free[largest] = p.free.back();
-      p.free.pop_back();
+    try {
+      data_ = aligned_new(size);
+    } catch (...) {
+      if (!t_stack) p.idle.push_back(stack);
+      throw;
     }
-    p.free.reserve(p.blocks + 1);  // room for every block, because the destructor must not throw
-    size_ = (bytes + 4095) / 4096 * 4096;
-    data_ = aligned_new(size_);
-    p.blocks += 1;
-    p.stats.allocations += 1;
-    p.stats.bytes_reserved += static_cast<std::int64_t>(size_);
+    extra_ = true;
+    count(p, 1, size, 0);
   }
-  p.stats.bytes_in_use += static_cast<std::int64_t>(size_);
+  t_stack = stack;
+  size_ = size;
+  stack->in_use += size;
+  stack->peak = std::max(stack->peak, stack->in_use);
+  p.stats.bytes_in_use += static_cast<std::int64_t>(size);
 }
 
 Scratch::~Scratch() {
   if (!data_) return;
   Pool& p = pool();
   const std::lock_guard<std::mutex> lock(p.mutex);
-  p.free.push_back({data_, size_});
+  Stack& stack = *t_stack;
+  if (extra_) {
+    aligned_delete(data_);
+    count(p, 0, 0, size_);
+  } else {
+    stack.top -= size_;
+  }
+  stack.in_use -= size_;
   p.stats.bytes_in_use -= static_cast<std::int64_t>(size_);
+  if (stack.in_use > 0) return;
+  if (stack.peak > stack.size) grow(p, stack);
+  stack.peak = 0;
+  p.idle.push_back(&stack);
+  t_stack = nullptr;
 }
 
 ScratchStats scratch_stats() {
@@ -102,8 +142,13 @@ ScratchStats scratch_stats() {
 void release_scratch() {
   Pool& p = pool();
   const std::lock_guard<std::mutex> lock(p.mutex);
-  for (const Block& block : p.free) p.drop(block);
-  p.free.clear();
+  for (Stack* stack : p.idle) {
+    count(p, 0, 0, stack->size);
+    if (stack->base) aligned_delete(stack->base);
+    delete stack;
+  }
+  p.stacks -= p.idle.size();
+  p.idle.clear();
 }
 
 }  // namespace fastconv

@@ -9,7 +9,8 @@ namespace fastconv {
 
 constexpr std::size_t kAlignment = 64;  // one cache line, one AVX-512 vector
 
-// A block for the lifetime of this object; throws std::bad_alloc. Take it before a parallel region, never inside.
+// A block for the lifetime of this object; throws std::bad_alloc. Take it before a parallel region, never inside; a
+// thread frees its blocks in the reverse of the order in which it took them, as local variables do.
 class Scratch {
  public:
   explicit Scratch(std::size_t bytes);
@@ -25,10 +26,11 @@ class Scratch {
  private:
   void* data_ = nullptr;
   std::size_t size_ = 0;
+  bool extra_ = false;  // beside the thread's stack, which was too small
 };
 
 struct ScratchStats {
-  std::int64_t allocations;     // blocks ever taken from the system
+  std::int64_t allocations;     // times that memory was taken from the system
   std::int64_t bytes_in_use;    // held by running calls
   std::int64_t bytes_reserved;  // held by the pool and by running calls
 };

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fresh_process
 import pytest
 
+import fresh_process
 from fastconv import _core
 
 SPIN = "import os, fastconv; print(os.environ.get('GOMP_SPINCOUNT'))"
