@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import networks
+from fastconv import _core
 from fastconv.losses import SoftmaxCrossEntropy
 from fastconv.nn import Conv2d, Flatten, Linear, Model, Sequential
 from fastconv.optim import SGD
@@ -105,6 +106,8 @@ def test_plan_is_what_is_allocated(name: str, training: bool, rng: np.random.Gen
     model.compile("adam", "cross_entropy")
     plan = model.plan(8, training=training)
     assert model._engine.arena_bytes == 0, "planning allocates nothing"
+    _core.release_scratch()
+    before = _core.scratch_stats()["bytes_reserved"]
     x, y = rng.normal(size=(8, 2, 7, 6)).astype(np.float32), rng.integers(0, 3, 8)
     if training:
         model.train_on_batch(x, y)
@@ -112,6 +115,7 @@ def test_plan_is_what_is_allocated(name: str, training: bool, rng: np.random.Gen
         model.predict_on_batch(x)
     parameters = model.parameters()
     assert plan.arena == model._engine.arena_bytes
+    assert plan.scratch == _core.scratch_stats()["bytes_reserved"] - before
     assert plan.parameters == sum(parameter.data.nbytes for parameter in parameters)
     assert plan.parameter_gradients == sum(p.grad.nbytes for p in parameters if p.grad is not None)
     state = model.optimizer.state_dict()
