@@ -11,7 +11,9 @@ constexpr std::int64_t kScatterChannels = 16;
 
 // Gathering visits every window over a pixel, scattering only every window's maximum, but one element at a time.
 bool few_windows_overlap(const Pool2dShape& s) {
-  return s.dilation_h == 1 && s.dilation_w == 1 && ceil_div(s.kh, s.stride_h) * ceil_div(s.kw, s.stride_w) <= 4;
+  if (s.dilation_h != 1 || s.dilation_w != 1) return false;
+  const std::int64_t over_h = (s.kh - 1) / s.stride_h + 1, over_w = (s.kw - 1) / s.stride_w + 1;
+  return over_h <= 4 && over_w <= 4 && over_h * over_w <= 4;
 }
 
 template <class T>

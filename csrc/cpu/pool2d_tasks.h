@@ -54,7 +54,7 @@ inline int pool_threads(const Pool2dShape& s, std::int64_t item_size) {
 
 inline PoolColumns pool_columns(const Pool2dShape& s) {
   const std::int64_t extent = (s.kw - 1) * s.dilation_w + 1;
-  const std::int64_t first = ceil_div(s.pad_left, s.stride_w);
+  const std::int64_t first = s.pad_left > 0 ? (s.pad_left - 1) / s.stride_w + 1 : 0;
   const std::int64_t end = s.iw + s.pad_left < extent ? 0 : (s.iw + s.pad_left - extent) / s.stride_w + 1;
   const std::int64_t count = std::min(end, s.ow) - first;
   const Span full = count > 0 ? Span{first, count} : Span{s.ow, 0};

@@ -272,3 +272,15 @@ def test_huge_kernels_end(isa: str) -> None:
             ops.avg_pool2d(4 * x, size, 1, pad, divisor_override=4, layout=layout),
         ]
         assert [array.ravel().tolist() for array in ones] == [[1.0] * 4] * 3
+
+
+def test_huge_strides_leave_one_window(isa: str) -> None:
+    x = np.arange(30, dtype=np.float32).reshape(1, 1, 5, 6)
+    for stride in (2**30, 2**31 + 1, 2**63 - 1):
+        for layout in LAYOUTS:
+            given = to_layout(x, layout)
+            value, where = ops.max_pool2d(given, 4, stride, 2, return_indices=True, layout=layout)
+            assert (value.item(), where.item()) == (7, 7)
+            back = ops.max_pool2d_backward(value, where, given.shape, 4, stride, 2, layout=layout)
+            assert back.sum() == 7
+            assert ops.avg_pool2d(given, 2, stride, layout=layout).item() == 3.5

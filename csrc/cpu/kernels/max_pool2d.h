@@ -170,7 +170,8 @@ void max_wide_windows_nchw(const MaxPoolRowArgs<T>& a) {
       const T value = max_of_run(run, length);
       if (r > 0 && !beats(value, *best)) continue;
       best = run;
-      while (!(*best == value || (value != value && *best != *best))) ++best;
+      // The bound only matters if somebody writes to the input meanwhile.
+      while (best + 1 < run + length && !(*best == value || (value != value && *best != *best))) ++best;
     }
     a.output[ow] = *best;
     if (a.indices) a.indices[ow] = static_cast<std::int32_t>(best - a.input);

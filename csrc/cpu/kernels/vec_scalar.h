@@ -88,7 +88,7 @@ struct VecIndex {
   }
   static VecIndex ramp(std::int32_t step) {  // 0, step, 2 * step, ...
     VecIndex r;
-    for (int i = 0; i < kSize; ++i) r.lane[i] = i * step;
+    for (int i = 0; i < kSize; ++i) r.lane[i] = wrapping(std::uint32_t(i) * std::uint32_t(step));
     return r;
   }
   static VecIndex load(const std::int32_t* p) { return load_partial(p, kSize); }
@@ -103,7 +103,7 @@ struct VecIndex {
       if (i < n) p[i] = lane[i];
   }
   friend VecIndex operator+(VecIndex a, VecIndex b) {
-    for (int i = 0; i < kSize; ++i) a.lane[i] += b.lane[i];
+    for (int i = 0; i < kSize; ++i) a.lane[i] = wrapping(std::uint32_t(a.lane[i]) + std::uint32_t(b.lane[i]));
     return a;
   }
   friend typename Vec<T>::Mask equal(VecIndex a, VecIndex b) {
@@ -115,6 +115,10 @@ struct VecIndex {
     for (int i = 0; i < kSize; ++i) if_false.lane[i] = m.lane[i] ? if_true.lane[i] : if_false.lane[i];
     return if_false;
   }
+
+ private:
+  // Lanes that nobody asked for may wrap.
+  static std::int32_t wrapping(std::uint32_t x) { return static_cast<std::int32_t>(x); }
 };
 
 }  // namespace FASTCONV_ISA
