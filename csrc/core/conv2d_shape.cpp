@@ -12,11 +12,15 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& text) { throw std::invalid_argument(text); }
 
-// A weight whose axes were permuted (HWIO, OHWI) is the usual mistake: say so when the permuted shape would fit.
+// A weight whose axes were permuted (HWIO, OHWI) is the usual mistake: say so when the permuted shape would fit and
+// have a square kernel, since nearly any shape fits somehow.
 std::string permutation_hint(const Shape4& w, std::int64_t icg) {
-  if (w[2] == icg) return "; this looks like (KH, KW, IC, OC): transpose it with weight.transpose(3, 2, 0, 1)";
-  if (w[3] == icg) return "; this looks like (OC, KH, KW, IC): transpose it with weight.transpose(0, 3, 1, 2)";
-  if (w[0] == icg) return "; this looks like (IC, OC, KH, KW): transpose it with weight.transpose(1, 0, 2, 3)";
+  if (w[2] == icg && w[0] == w[1])
+    return "; this looks like (KH, KW, IC, OC): transpose it with weight.transpose(3, 2, 0, 1)";
+  if (w[3] == icg && w[1] == w[2])
+    return "; this looks like (OC, KH, KW, IC): transpose it with weight.transpose(0, 3, 1, 2)";
+  if (w[0] == icg && w[2] == w[3])
+    return "; this looks like (IC, OC, KH, KW): transpose it with weight.transpose(1, 0, 2, 3)";
   return "";
 }
 

@@ -97,6 +97,20 @@ def test_every_integer_type_is_taken(kind: Any) -> None:
     np.testing.assert_array_equal(call(**options), call(stride=2, padding=1))
 
 
+@pytest.mark.parametrize("axes", [(2, 3, 1, 0), (0, 2, 3, 1), (1, 0, 2, 3)], ids=["HWIO", "OHWI", "IOHW"])
+def test_a_weight_of_another_order_gets_the_transpose_to_write(axes: tuple[int, ...]) -> None:
+    back = tuple(int(axis) for axis in np.argsort(axes))
+    with pytest.raises(ValueError, match="this looks like") as error:
+        call(weight=W.transpose(axes).copy())
+    assert f"transpose({', '.join(map(str, back))})" in str(error.value)
+
+
+def test_a_weight_of_no_known_order_gets_no_hint() -> None:
+    with pytest.raises(ValueError, match="weight must have shape") as error:
+        call(weight=np.ones((4, 5, 6, 7), np.float32))
+    assert "looks like" not in str(error.value)
+
+
 # Values
 
 
