@@ -63,9 +63,11 @@ Conv2dShape make_conv2d_shape(const std::string& op, const Shape4& input, const 
   s.n = input[0], s.ic = ic, s.ih = input[2], s.iw = input[3];
   s.oc = oc, s.oh = h.out, s.ow = w.out;
   s.kh = weight[2], s.kw = weight[3];
-  s.stride_h = h.stride, s.stride_w = w.stride;
   s.pad_top = h.pad_begin, s.pad_bottom = h.pad_end, s.pad_left = w.pad_begin, s.pad_right = w.pad_end;
-  s.dilation_h = h.dilation, s.dilation_w = w.dilation;
+  // A step beyond the padded image is never taken. Clamped, it overflows no offset that a driver computes with it.
+  const std::int64_t padded_h = s.ih + s.pad_top + s.pad_bottom, padded_w = s.iw + s.pad_left + s.pad_right;
+  s.stride_h = std::min(h.stride, padded_h), s.stride_w = std::min(w.stride, padded_w);
+  s.dilation_h = std::min(h.dilation, padded_h), s.dilation_w = std::min(w.dilation, padded_w);
   s.groups = groups;
   check_data_shape(op, "output", s.output_shape());
   check_data_shape(op, "weight", s.weight_shape());
