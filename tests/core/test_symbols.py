@@ -32,6 +32,7 @@ def test_an_instruction_set_exports_one_symbol() -> None:
     for isa, path in objects.items():
         listing = subprocess.run(["nm", "-C", str(path)], capture_output=True, text=True, check=True).stdout
         symbols = [line[17:] for line in listing.splitlines() if line[17:18] in EXPORTED]
+        symbols = [symbol for symbol in symbols if " DW.ref." not in symbol]  # a debug build's pointers, no code
         assert len(symbols) == 1, (isa, symbols)
         kind, name = symbols[0][0], symbols[0][2:]
         assert kind == "T", (isa, symbols)
