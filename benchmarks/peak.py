@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,20 +25,21 @@ class Peak:
         return {"flops_per_s": self.flops_per_s, "copy_bytes_per_s": self.copy_bytes_per_s}
 
 
-def fma_flops_per_s(dtype: str = "float32", seconds: float = 0.05, rounds: int = 7) -> float:
-    """The best of several rounds: a peak is what the machine can do when nothing disturbs it."""
+def multiply_adds(dtype: str) -> tuple[Callable[[], float], float]:
+    """A call that keeps every multiply-add unit busy for some tenths of a millisecond, and the FLOPs that it does."""
     name: Literal["float32", "float64"] = "float64" if dtype == "float64" else "float32"
-    iterations = 1000
-    while True:
-        start = time.perf_counter()
-        _core.fma_peak(name, iterations)
-        if time.perf_counter() - start > seconds / 4:
-            break
-        iterations *= 2
+    iterations = 4000
+    flops = _core.fma_peak(name, iterations)
+    return lambda: _core.fma_peak(name, iterations), flops
+
+
+def fma_flops_per_s(dtype: str = "float32", rounds: int = 200) -> float:
+    """The best of many short rounds: a peak is what the machine can do when nothing disturbs it."""
+    call, flops = multiply_adds(dtype)
     best = 0.0
     for _ in range(rounds):
         start = time.perf_counter()
-        flops = _core.fma_peak(name, 4 * iterations)
+        call()
         best = max(best, flops / (time.perf_counter() - start))
     return best
 
