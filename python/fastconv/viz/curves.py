@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_history"]
 
-_LOG_SCALE = ("loss", "learning_rate")
+_LOG_SCALE = ("loss",)
 
 
 def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
