@@ -1,8 +1,9 @@
 """How long OpenMP threads spin at a barrier before they sleep.
 
 GNU's runtime spins for 300,000 rounds by default, about 17 ms where a pause instruction takes 140 cycles. On a busy
-machine a spinning thread keeps the processor from the one it waits for: a training step of 27 ms took 174 ms so. A
-few thousand rounds outlast the gap between two operations and end soon where somebody else computes.
+machine a spinning thread keeps the processor from the one it waits for: a training step of `keras_mnist` with two
+threads took 174 ms so, and 30 to 37 ms with 100 to 10,000 rounds (one run of 60 steps each, beside compilers). A few
+thousand rounds should outlast the gap between two operations and end soon where somebody else computes.
 The runtime reads its variable once, when it is loaded, which is when the native module is first imported.
 """
 
