@@ -91,6 +91,8 @@ LAYERS = [
     # Ronneberger, Fischer, Brox 2015
     _square("unet/encoder2", 64, 128, 128, 3, padding=1),
     _square("unet/decoder1", 128, 256, 64, 3, padding=1),
+    # A U-Net of 32, 64, 128 channels for MNIST, its middle level
+    _square("unet_mnist/3x3@14", 64, 14, 64, 3, padding=1),
     # Silver et al. 2016
     _square("go/first", 48, 19, 192, 5, padding=2),
     _square("go/middle", 192, 19, 192, 3, padding=1),
