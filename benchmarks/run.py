@@ -31,7 +31,7 @@ KEEP_MEMORY = {
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", help="parts of layer names, comma-separated (default: a short selection)")
-    parser.add_argument("--full", action="store_true", help="all layers, batch 1 and 8")
+    parser.add_argument("--full", action="store_true", help="all layers, batch 1, 8 and 64 where sensible")
     parser.add_argument("--batch", type=int, nargs="+", default=[1], help="batch sizes for --layers (default: 1)")
     parser.add_argument("--passes", nargs="+", choices=contestants.PASSES, default=list(contestants.PASSES))
     parser.add_argument("--threads", type=int, nargs="+", default=[fastconv.get_num_threads()])
@@ -53,7 +53,7 @@ def layers_of(arguments: argparse.Namespace) -> list[shapes.Layer]:
     if arguments.layers:
         return shapes.select(arguments.layers, arguments.batch)
     if arguments.full:
-        return [layer.of_batch(batch) for layer in shapes.LAYERS for batch in (1, 8)]
+        return [layer for layer in shapes.select() if shapes.is_sensible(layer)]
     return shapes.SHORT
 
 
