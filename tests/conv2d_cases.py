@@ -190,16 +190,19 @@ def from_layout(array: NDArray, layout: str) -> NDArray:
     return array if layout == "NCHW" else np.moveaxis(array, 3, 1)
 
 
-def run_all(g: Geometry, arrays: dict[str, NDArray], dtype: np.dtype, layout: str) -> dict[str, NDArray]:
-    """All four passes; results come back as NCHW."""
+def run_all(
+    g: Geometry, arrays: dict[str, NDArray], dtype: np.dtype, layout: str, algo: str = "auto"
+) -> dict[str, NDArray]:
+    """All four passes; results come back as NCHW. Sums of products as they are written need algo="direct"."""
     x, gy = (to_layout(arrays[name].astype(dtype), layout) for name in ("input", "grad_output"))
     w, bias = arrays["weight"].astype(dtype), arrays["bias"].astype(dtype)
+    options = {**g.options, "layout": layout, "algo": algo}
     data = {
-        "output": ops.conv2d(x, w, bias, **g.options, layout=layout),
-        "grad_input": ops.conv2d_backward_input(x.shape, w, gy, **g.options, layout=layout),
+        "output": ops.conv2d(x, w, bias, **options),
+        "grad_input": ops.conv2d_backward_input(x.shape, w, gy, **options),
     }
     return {name: from_layout(array, layout) for name, array in data.items()} | {
-        "grad_weight": ops.conv2d_backward_weight(x, w.shape, gy, **g.options, layout=layout),
+        "grad_weight": ops.conv2d_backward_weight(x, w.shape, gy, **options),
         "grad_bias": ops.conv2d_backward_bias(gy, layout=layout),
     }
 

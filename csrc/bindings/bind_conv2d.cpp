@@ -36,7 +36,7 @@ void forward(const Conv2dShape& shape, const py::array& input, const py::array& 
   const char* op = "conv2d";
   const Layout layout = parse_layout(op, layout_name);
   const Activation activation = parse_activation(op, activation_name);
-  parse_algorithm(op, algo);
+  const Algorithm algorithm = parse_algorithm(op, algo);
   const DType dtype = dtype_of(op, "input", input);
   check_array(op, "input", input, dtype, data_shape(shape.input_shape(), layout));
   check_array(op, "weight", weight, dtype, data_shape(shape.weight_shape(), Layout::nchw));
@@ -47,11 +47,11 @@ void forward(const Conv2dShape& shape, const py::array& input, const py::array& 
   if (bias) check_no_overlap(op, "output", output, "bias", *bias);
   const void *in = input.data(), *w = weight.data(), *b = bias ? bias->data() : nullptr;
   void* out = output.mutable_data();
-  const void* packed = check_packed(op, packed_weight, shape, Pass::forward, dtype);
+  const void* packed = check_packed(op, packed_weight, shape, Pass::forward, algorithm, dtype);
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
     conv2d_forward(shape, static_cast<const T*>(in), static_cast<const T*>(w), static_cast<const T*>(b),
-                   static_cast<T*>(out), layout, activation, static_cast<const T*>(packed));
+                   static_cast<T*>(out), layout, activation, algorithm, static_cast<const T*>(packed));
   });
 }
 
@@ -60,7 +60,7 @@ void backward_input(const Conv2dShape& shape, const py::array& weight, const py:
                     const OptionalArray& packed_weight) {
   const char* op = "conv2d_backward_input";
   const Layout layout = parse_layout(op, layout_name);
-  parse_algorithm(op, algo);
+  const Algorithm algorithm = parse_algorithm(op, algo);
   const DType dtype = dtype_of(op, "grad_output", grad_output);
   check_array(op, "weight", weight, dtype, data_shape(shape.weight_shape(), Layout::nchw));
   check_array(op, "grad_output", grad_output, dtype, data_shape(shape.output_shape(), layout));
@@ -69,11 +69,11 @@ void backward_input(const Conv2dShape& shape, const py::array& weight, const py:
   check_no_overlap(op, "grad_input", grad_input, "weight", weight);
   const void *w = weight.data(), *g = grad_output.data();
   void* out = grad_input.mutable_data();
-  const void* packed = check_packed(op, packed_weight, shape, Pass::backward_input, dtype);
+  const void* packed = check_packed(op, packed_weight, shape, Pass::backward_input, algorithm, dtype);
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
     conv2d_backward_input(shape, static_cast<const T*>(w), static_cast<const T*>(g), static_cast<T*>(out), layout,
-                          static_cast<const T*>(packed));
+                          algorithm, static_cast<const T*>(packed));
   });
 }
 
@@ -81,7 +81,7 @@ void backward_weight(const Conv2dShape& shape, const py::array& input, const py:
                      py::array& grad_weight, const std::string& layout_name, const std::string& algo, bool accumulate) {
   const char* op = "conv2d_backward_weight";
   const Layout layout = parse_layout(op, layout_name);
-  parse_algorithm(op, algo);
+  const Algorithm algorithm = parse_algorithm(op, algo);
   const DType dtype = dtype_of(op, "input", input);
   check_array(op, "input", input, dtype, data_shape(shape.input_shape(), layout));
   check_array(op, "grad_output", grad_output, dtype, data_shape(shape.output_shape(), layout));
@@ -93,7 +93,7 @@ void backward_weight(const Conv2dShape& shape, const py::array& input, const py:
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
     conv2d_backward_weight(shape, static_cast<const T*>(in), static_cast<const T*>(g), static_cast<T*>(out), layout,
-                           accumulate);
+                           algorithm, accumulate);
   });
 }
 
@@ -120,13 +120,13 @@ py::array pack(const Conv2dShape& shape, const py::array& weight, const std::str
                const std::string& algo) {
   const char* op = "conv2d_pack_weight";
   const Pass pass = parse_pass(op, pass_name);
-  parse_algorithm(op, algo);
+  const Algorithm algorithm = parse_algorithm(op, algo);
   if (pass == Pass::backward_weight)
     throw std::invalid_argument(std::string(op) +
                                 ": pass must be 'forward' or 'backward_input', got 'backward_weight'");
   const DType dtype = dtype_of(op, "weight", weight);
   check_array(op, "weight", weight, dtype, data_shape(shape.weight_shape(), Layout::nchw));
-  return pack_weight_array(shape, weight, pass, dtype);
+  return pack_weight_array(shape, weight, pass, algorithm, dtype);
 }
 
 py::dict explain(const Conv2dShape& shape, const std::string& pass_name, const std::string& dtype_name,
@@ -145,6 +145,7 @@ py::dict explain(const Conv2dShape& shape, const std::string& pass_name, const s
   };
   py::dict d;
   d["algorithm"] = e.algorithm;
+  d["rejected"] = list(e.rejected);
   d["isa"] = isa_name(active_isa());
   d["kernel"] = e.kernel;
   d["layout_conversions"] = list(e.layout_conversions);

@@ -37,11 +37,11 @@ void forward(const py::array& input, const py::array& weight, const OptionalArra
   if (bias) check_no_overlap(op, "output", output, "bias", *bias);
   const void *in = input.data(), *w = weight.data(), *b = bias ? bias->data() : nullptr;
   void* out = output.mutable_data();
-  const void* packed = check_packed(op, packed_weight, shape, Pass::forward, dtype);
+  const void* packed = check_packed(op, packed_weight, shape, Pass::forward, Algorithm::automatic, dtype);
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
     conv2d_forward(shape, static_cast<const T*>(in), static_cast<const T*>(w), static_cast<const T*>(b),
-                   static_cast<T*>(out), Layout::nhwc, activation, static_cast<const T*>(packed));
+                   static_cast<T*>(out), Layout::nhwc, activation, Algorithm::automatic, static_cast<const T*>(packed));
   });
 }
 
@@ -59,11 +59,11 @@ void backward_input(const py::array& weight, const py::array& grad_output, py::a
   check_no_overlap(op, "grad_input", grad_input, "weight", weight);
   const void *w = weight.data(), *g = grad_output.data();
   void* out = grad_input.mutable_data();
-  const void* packed = check_packed(op, packed_weight, shape, Pass::backward_input, dtype);
+  const void* packed = check_packed(op, packed_weight, shape, Pass::backward_input, Algorithm::automatic, dtype);
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
     conv2d_backward_input(shape, static_cast<const T*>(w), static_cast<const T*>(g), static_cast<T*>(out), Layout::nhwc,
-                          static_cast<const T*>(packed));
+                          Algorithm::automatic, static_cast<const T*>(packed));
   });
 }
 
@@ -83,7 +83,7 @@ void backward_weight(const py::array& input, const py::array& grad_output, py::a
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
     conv2d_backward_weight(shape, static_cast<const T*>(in), static_cast<const T*>(g), static_cast<T*>(out),
-                           Layout::nhwc, accumulate);
+                           Layout::nhwc, Algorithm::automatic, accumulate);
   });
 }
 
@@ -113,7 +113,7 @@ py::array pack(const py::array& weight, const std::string& pass_name) {
   const auto [out_features, in_features] = matrix(op, "weight", weight);
   check_array(op, "weight", weight, dtype, {out_features, in_features});
   const Conv2dShape shape = linear_shape(1, in_features, out_features);
-  return pack_weight_array(shape, weight, pass, dtype);
+  return pack_weight_array(shape, weight, pass, Algorithm::automatic, dtype);
 }
 
 }  // namespace

@@ -92,17 +92,18 @@ void zero_phase(const Conv2dShape& s, const BackwardInputPhase& phase, T* grad_i
 
 template <class T>
 void conv2d_backward_input(const Conv2dShape& s, const T* weight, const T* grad_output, T* grad_input, Layout layout,
-                           const T* packed) {
+                           Algorithm algorithm, const T* packed) {
   if (s.n == 0) return;
   const ChannelsLastInput<T> source(s.output_shape(), layout, grad_output);
   const ChannelsLastOutput<T> target(s.input_shape(), layout, grad_input);
-  const Scratch own(packed ? 0
-                           : static_cast<std::size_t>(packed_weight_elements<T>(s, Pass::backward_input)) * sizeof(T));
+  const Conv2dChoice choice = choose_conv2d<T>(s, Pass::backward_input, algorithm);
+  const std::int64_t elements = packed ? 0 : packed_weight_elements<T>(s, Pass::backward_input, algorithm);
+  const Scratch own(static_cast<std::size_t>(elements) * sizeof(T));
   if (!packed) {
-    pack_conv2d_weight(s, weight, Pass::backward_input, own.as<T>());
+    pack_conv2d_weight(s, weight, Pass::backward_input, algorithm, own.as<T>());
     packed = own.as<T>();
   }
-  if (takes_depthwise(s)) {
+  if (choice.method() == Method::depthwise) {
     depthwise_backward_input(s, packed, source.data(), target.data());
   } else {
     for_each_phase(s, [&](const BackwardInputPhase& phase) {
@@ -111,7 +112,7 @@ void conv2d_backward_input(const Conv2dShape& s, const T* weight, const T* grad_
       p.source = source.data();
       p.weight = packed;
       p.output = target.data() + (phase.row * s.iw + phase.column) * s.ic;
-      run_direct(p);
+      run_problem(choice, p, backward_input_weight(s, phase, weight));
       packed += packed_phase_elements<T>(s, phase);
     });
   }
@@ -122,7 +123,9 @@ template DirectConv<float> backward_input_problem(const Conv2dShape&, const Back
 template DirectConv<double> backward_input_problem(const Conv2dShape&, const BackwardInputPhase&);
 template WeightView<float> backward_input_weight(const Conv2dShape&, const BackwardInputPhase&, const float*);
 template WeightView<double> backward_input_weight(const Conv2dShape&, const BackwardInputPhase&, const double*);
-template void conv2d_backward_input(const Conv2dShape&, const float*, const float*, float*, Layout, const float*);
-template void conv2d_backward_input(const Conv2dShape&, const double*, const double*, double*, Layout, const double*);
+template void conv2d_backward_input(const Conv2dShape&, const float*, const float*, float*, Layout, Algorithm,
+                                    const float*);
+template void conv2d_backward_input(const Conv2dShape&, const double*, const double*, double*, Layout, Algorithm,
+                                    const double*);
 
 }  // namespace fastconv

@@ -233,7 +233,7 @@ constexpr std::int64_t kBiasRows =
 
 template <class T>
 void conv2d_backward_weight(const Conv2dShape& s, const T* input, const T* grad_output, T* grad_weight, Layout layout,
-                            bool accumulate) {
+                            Algorithm algorithm, bool accumulate) {
   if (s.n == 0) {
     if (!accumulate) std::fill_n(grad_weight, element_count(s.weight_shape()), T(0));
     return;
@@ -280,8 +280,9 @@ std::int64_t backward_weight_scratch_bytes(const Conv2dShape& s) {
 
 template std::int64_t backward_weight_scratch_bytes<float>(const Conv2dShape&);
 template std::int64_t backward_weight_scratch_bytes<double>(const Conv2dShape&);
-template void conv2d_backward_weight(const Conv2dShape&, const float*, const float*, float*, Layout, bool);
-template void conv2d_backward_weight(const Conv2dShape&, const double*, const double*, double*, Layout, bool);
+template void conv2d_backward_weight(const Conv2dShape&, const float*, const float*, float*, Layout, Algorithm, bool);
+template void conv2d_backward_weight(const Conv2dShape&, const double*, const double*, double*, Layout, Algorithm,
+                                     bool);
 template void conv2d_backward_bias(const Shape4&, const float*, float*, Layout, bool);
 template void conv2d_backward_bias(const Shape4&, const double*, double*, Layout, bool);
 

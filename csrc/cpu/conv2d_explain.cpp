@@ -1,5 +1,6 @@
 // What a convolution call would do: the same plans that the passes run, put into words.
 #include <algorithm>
+#include <cstdio>
 #include <stdexcept>
 
 #include "cpu/conv2d.h"
@@ -27,6 +28,43 @@ void explain_direct(const DirectConv<T>& problem, Conv2dExplanation& e) {
     e.notes.push_back("windows are gathered: narrow rows, or a stride or dilation far wider than the kernel");
 }
 
+template <class T>
+void explain_problem(const Conv2dChoice& choice, const DirectConv<T>& problem, Conv2dExplanation& e) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (choice.method() == Method::winograd) {
+      const WinogradPlan plan = plan_winograd(choice.tile(), problem);
+      e.scratch_bytes = std::max(e.scratch_bytes, plan.scratch_bytes);
+      e.threads = std::max(e.threads, plan.threads);
+      if (plan.phases_h * plan.phases_w > 1)
+        e.notes.push_back("dilation: " + std::to_string(plan.phases_h * plan.phases_w) + " sub-grids of stride 1");
+      e.notes.push_back("tiles whose results are not finite are computed again by the direct kernel");
+      return;
+    }
+  }
+  explain_direct(problem, e);
+}
+
+void explain_choice(const Conv2dChoice& choice, Conv2dExplanation& e) {
+  const Candidate& best = choice.candidates[choice.chosen];
+  e.algorithm = method_name(best);
+  for (const Candidate& c : choice.candidates) {
+    if (&c == &best) continue;
+    char work[64];
+    std::snprintf(work, sizeof work, "%.2f times the estimated work", c.cost / best.cost);
+    e.rejected.push_back(std::string(method_name(c)) + ": " + (c.refusal ? c.refusal : work));
+  }
+}
+
+const char* kernel_text(Method method, Pass pass) {
+  const bool weight = pass == Pass::backward_weight;
+  if (method == Method::depthwise) return "one filter per channel, channels in the vector lanes";
+  if (method == Method::winograd)
+    return weight ? "(ic) entries by output channels at each point, summed over tiles"
+                  : "tiles by output channels at each point, broadcast times packed weights";
+  return weight ? "(kw, ic) entries by output channels, summed over pixels"
+                : "pixels by output channels, broadcast times packed weights";
+}
+
 }  // namespace
 
 Pass parse_pass(const char* op, const std::string& name) {
@@ -40,17 +78,19 @@ Pass parse_pass(const char* op, const std::string& name) {
 Algorithm parse_algorithm(const char* op, const std::string& name) {
   if (name == "auto") return Algorithm::automatic;
   if (name == "direct") return Algorithm::direct;
-  throw std::invalid_argument(std::string(op) + ": algo must be 'auto' or 'direct', got '" + name + "'");
+  if (name == "winograd") return Algorithm::winograd;
+  throw std::invalid_argument(std::string(op) + ": algo must be 'auto', 'direct' or 'winograd', got '" + name + "'");
 }
 
 template <class T>
-Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout, Algorithm) {
+Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout, Algorithm algorithm) {
   Conv2dExplanation e{};
-  const bool depthwise = takes_depthwise(s);
+  const Conv2dChoice choice = choose_conv2d<T>(s, pass, algorithm);
+  const bool depthwise = choice.method() == Method::depthwise;
+  explain_choice(choice, e);
   const int vector = active_kernel_set<T>().conv.vector_size;
   const auto item = static_cast<std::int64_t>(sizeof(T));
-  e.algorithm = depthwise ? "depthwise" : "direct";
-  e.packed_weight_bytes = packed_weight_elements<T>(s, pass) * item;
+  e.packed_weight_bytes = packed_weight_elements<T>(s, pass, algorithm) * item;
   e.threads = threads_for((depthwise ? 4.0 : 1.0) * static_cast<double>(s.flops()));
 
   std::int64_t converted = 0;
@@ -63,14 +103,14 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
   if (pass == Pass::forward) {
     convert(s.input_shape(), "input NCHW -> NHWC");
     convert(s.output_shape(), "output NHWC -> NCHW");
-    if (!depthwise) explain_direct(forward_problem<T>(s), e);
+    if (!depthwise) explain_problem(choice, forward_problem<T>(s), e);
   } else if (pass == Pass::backward_input) {
     convert(s.output_shape(), "grad_output NCHW -> NHWC");
     convert(s.input_shape(), "grad_input NHWC -> NCHW");
     std::int64_t phases = 0;
     if (!depthwise)
       for_each_phase(s, [&](const BackwardInputPhase& phase) {
-        if (!phase.no_taps() && phases++ == 0) explain_direct(backward_input_problem<T>(s, phase), e);
+        if (!phase.no_taps() && phases++ == 0) explain_problem(choice, backward_input_problem<T>(s, phase), e);
       });
     if (phases > 1)
       e.notes.push_back(std::to_string(phases) + " stride phases, each a stride-1 convolution of grad_output");
@@ -79,9 +119,7 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
     convert(s.output_shape(), "grad_output NCHW -> NHWC");
     e.scratch_bytes = backward_weight_scratch_bytes<T>(s);
   }
-  e.kernel = depthwise ? "one filter per channel, channels in the vector lanes"
-                       : (pass == Pass::backward_weight ? "(kw, ic) entries by output channels, summed over pixels"
-                                                        : "pixels by output channels, broadcast times packed weights");
+  e.kernel = kernel_text(choice.method(), pass);
   if (!depthwise && 4 * lanes <= vector)
     e.notes.push_back("slow: " + std::to_string(lanes) + " output channels" + (s.groups > 1 ? " per group" : "") +
                       " fill " + std::to_string(lanes) + " of " + std::to_string(vector) + " vector lanes");

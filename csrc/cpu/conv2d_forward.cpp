@@ -27,16 +27,18 @@ WeightView<T> forward_weight(const Conv2dShape& s, const T* weight) {
 
 template <class T>
 void conv2d_forward(const Conv2dShape& s, const T* input, const T* weight, const T* bias, T* output, Layout layout,
-                    Activation activation, const T* packed) {
+                    Activation activation, Algorithm algorithm, const T* packed) {
   if (s.n == 0) return;
   const ChannelsLastInput<T> source(s.input_shape(), layout, input);
   const ChannelsLastOutput<T> target(s.output_shape(), layout, output);
-  const Scratch own(packed ? 0 : static_cast<std::size_t>(packed_weight_elements<T>(s, Pass::forward)) * sizeof(T));
+  const Scratch own(
+      packed ? 0 : static_cast<std::size_t>(packed_weight_elements<T>(s, Pass::forward, algorithm)) * sizeof(T));
   if (!packed) {
-    pack_conv2d_weight(s, weight, Pass::forward, own.as<T>());
+    pack_conv2d_weight(s, weight, Pass::forward, algorithm, own.as<T>());
     packed = own.as<T>();
   }
-  if (takes_depthwise(s)) {
+  const Conv2dChoice choice = choose_conv2d<T>(s, Pass::forward, algorithm);
+  if (choice.method() == Method::depthwise) {
     depthwise_forward(s, source.data(), packed, bias, target.data(), activation);
   } else {
     DirectConv<T> p = forward_problem<T>(s);
@@ -45,7 +47,7 @@ void conv2d_forward(const Conv2dShape& s, const T* input, const T* weight, const
     p.bias = bias;
     p.output = target.data();
     p.activation = activation;
-    run_direct(p);
+    run_problem(choice, p, forward_weight(s, weight));
   }
   target.finish();
 }
@@ -55,8 +57,8 @@ template DirectConv<double> forward_problem(const Conv2dShape&);
 template WeightView<float> forward_weight(const Conv2dShape&, const float*);
 template WeightView<double> forward_weight(const Conv2dShape&, const double*);
 template void conv2d_forward(const Conv2dShape&, const float*, const float*, const float*, float*, Layout, Activation,
-                             const float*);
+                             Algorithm, const float*);
 template void conv2d_forward(const Conv2dShape&, const double*, const double*, const double*, double*, Layout,
-                             Activation, const double*);
+                             Activation, Algorithm, const double*);
 
 }  // namespace fastconv

@@ -6,9 +6,13 @@
 namespace fastconv {
 
 template <class T>
-std::int64_t packed_weight_elements(const Conv2dShape& s, Pass pass) {
+std::int64_t packed_weight_elements(const Conv2dShape& s, Pass pass, Algorithm algorithm) {
   if (pass == Pass::backward_weight) return 0;
-  if (takes_depthwise(s)) return s.kh * s.kw * s.oc;
+  const Conv2dChoice choice = choose_conv2d<T>(s, pass, algorithm);
+  if (choice.method() == Method::depthwise) return s.kh * s.kw * s.oc;
+  if (choice.method() == Method::winograd)
+    return pass == Pass::forward ? winograd_weight_elements(choice.tile(), s.groups, s.ocg(), s.icg())
+                                 : winograd_weight_elements(choice.tile(), s.groups, s.icg(), s.ocg());
   if (pass == Pass::forward)
     return packed_elements(s.groups, s.ocg(), s.icg(), s.kh * s.kw, active_kernel_set<T>().conv.vector_size);
   std::int64_t elements = 0;
@@ -19,9 +23,17 @@ std::int64_t packed_weight_elements(const Conv2dShape& s, Pass pass) {
 }
 
 template <class T>
-void pack_conv2d_weight(const Conv2dShape& s, const T* weight, Pass pass, T* packed) {
+void pack_conv2d_weight(const Conv2dShape& s, const T* weight, Pass pass, Algorithm algorithm, T* packed) {
   const int vector_size = active_kernel_set<T>().conv.vector_size;
-  if (takes_depthwise(s)) return pack_depthwise_weight(s, weight, packed);
+  const Conv2dChoice choice = choose_conv2d<T>(s, pass, algorithm);
+  if (choice.method() == Method::depthwise) return pack_depthwise_weight(s, weight, packed);
+  if constexpr (std::is_same_v<T, float>)
+    if (choice.method() == Method::winograd)
+      return pack_winograd_weight(choice.tile(),
+                                  pass == Pass::forward
+                                      ? forward_weight(s, weight)
+                                      : backward_input_weight(s, backward_input_phase(s, 0, 0), weight),
+                                  packed);
   if (pass == Pass::forward) return pack_weight(forward_weight(s, weight), vector_size, packed);
   for_each_phase(s, [&](const BackwardInputPhase& phase) {
     if (phase.no_taps()) return;
@@ -30,9 +42,9 @@ void pack_conv2d_weight(const Conv2dShape& s, const T* weight, Pass pass, T* pac
   });
 }
 
-template std::int64_t packed_weight_elements<float>(const Conv2dShape&, Pass);
-template std::int64_t packed_weight_elements<double>(const Conv2dShape&, Pass);
-template void pack_conv2d_weight(const Conv2dShape&, const float*, Pass, float*);
-template void pack_conv2d_weight(const Conv2dShape&, const double*, Pass, double*);
+template std::int64_t packed_weight_elements<float>(const Conv2dShape&, Pass, Algorithm);
+template std::int64_t packed_weight_elements<double>(const Conv2dShape&, Pass, Algorithm);
+template void pack_conv2d_weight(const Conv2dShape&, const float*, Pass, Algorithm, float*);
+template void pack_conv2d_weight(const Conv2dShape&, const double*, Pass, Algorithm, double*);
 
 }  // namespace fastconv

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/conv2d_shape.h"
+#include "cpu/conv2d_choice.h"
 #include "cpu/direct_conv.h"
 #include "cpu/pack_weight.h"
+#include "cpu/winograd.h"
 
 namespace fastconv {
 
@@ -43,6 +46,14 @@ template <class T>
 std::int64_t packed_phase_elements(const Conv2dShape& s, const BackwardInputPhase& phase) {
   return packed_elements(s.groups, s.icg(), s.ocg(), phase.h.taps * phase.w.taps,
                          active_kernel_set<T>().conv.vector_size);
+}
+
+// Runs a problem whose packed weights are those of the choice. `weight` is what was packed.
+template <class T>
+void run_problem(const Conv2dChoice& choice, const DirectConv<T>& problem, const WeightView<T>& weight) {
+  if constexpr (std::is_same_v<T, float>)
+    if (choice.method() == Method::winograd) return run_winograd(choice.tile(), problem, weight);
+  run_direct(problem);
 }
 
 // Every phase that has input positions; where the stride exceeds the image there are as many as pixels.

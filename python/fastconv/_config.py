@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ALGORITHMS = ("auto", "direct")
+ALGORITHMS = ("auto", "direct", "winograd")
 
 
 class Config:

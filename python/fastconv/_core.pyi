@@ -18,7 +18,7 @@ _Shape4: TypeAlias = tuple[int, int, int, int]
 _Padding: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 _Layout: TypeAlias = Literal["NCHW", "NHWC"]
 _Activation: TypeAlias = Literal["none", "relu"]
-_Algorithm: TypeAlias = Literal["auto", "direct"]
+_Algorithm: TypeAlias = Literal["auto", "direct", "winograd"]
 _Pass: TypeAlias = Literal["forward", "backward_input", "backward_weight"]
 _DataPass: TypeAlias = Literal["forward", "backward_input"]
 _DType: TypeAlias = Literal["float32", "float64"]
@@ -27,6 +27,7 @@ class _Conv2dPlan(TypedDict):
     algorithm: str
     isa: str
     kernel: str
+    rejected: list[str]
     layout_conversions: list[str]
     scratch_bytes: int
     packed_weight_bytes: int

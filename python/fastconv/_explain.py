@@ -33,6 +33,8 @@ class Explanation:
         As the arrays have them in memory.
     algorithm, isa, kernel : str
         What was chosen: the algorithm, the instruction set, the kernel within it.
+    rejected : list of str
+        The other algorithms, each with the reason or its estimated work.
     threads : int
         The most threads that the call uses.
     flops : int
@@ -53,6 +55,7 @@ class Explanation:
     algorithm: str
     isa: str
     kernel: str
+    rejected: list[str]
     threads: int
     flops: int
     scratch_bytes: int
@@ -81,6 +84,7 @@ class Explanation:
             f"  scratch          {self.scratch_bytes} bytes; packed weight {self.packed_weight_bytes} bytes",
         ]
         for title, entries in (
+            ("rejected", self.rejected),
             ("layout", self.layout_conversions),
             ("copies", self.copies),
             ("slow", self.slow_paths),
@@ -181,6 +185,7 @@ def explain(
         algorithm=plan["algorithm"],
         isa=plan["isa"],
         kernel=plan["kernel"],
+        rejected=plan["rejected"],
         threads=plan["threads"],
         flops=plan["flops"],
         scratch_bytes=plan["scratch_bytes"],

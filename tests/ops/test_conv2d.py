@@ -27,7 +27,7 @@ from fastconv import ops
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("geometry", ALL, ids=str)
 def test_whole_numbers_are_exact(geometry: Geometry, layout: str, dtype: np.dtype, isa: str) -> None:
-    got = run_all(geometry, geometry.integers, dtype, layout)
+    got = run_all(geometry, geometry.integers, dtype, layout, "direct")
     for name, array in got.items():
         assert array.dtype == dtype
         np.testing.assert_array_equal(array, geometry.integers[name], err_msg=f"{name} of {geometry}")
@@ -59,7 +59,7 @@ def test_error_stays_below_its_bound(geometry: Geometry, layout: str, dtype: np.
         "grad_weight": pixels,
         "grad_bias": pixels,
     }
-    got = run_all(geometry, arrays, dtype, layout)
+    got = run_all(geometry, arrays, dtype, layout, "direct")
     eps = np.finfo(dtype).eps / 2
     for name, array in got.items():
         bound = (terms[name] + 2) * eps * scale[name]
@@ -81,9 +81,10 @@ def test_gradients_are_derivatives(geometry: Geometry) -> None:
 def test_backward_is_the_adjoint(geometry: Geometry, isa: str) -> None:
     """<conv(x), y> = <x, conv^T(y)> = <w, wgrad(x, y)>, exactly, in whole numbers."""
     a = {name: array.astype(np.float32) for name, array in geometry.integers.items()}
-    y = ops.conv2d(a["input"], a["weight"], **geometry.options).astype(np.float64)
-    gx = ops.conv2d_backward_input(a["input"].shape, a["weight"], a["grad_output"], **geometry.options)
-    gw = ops.conv2d_backward_weight(a["input"], a["weight"].shape, a["grad_output"], **geometry.options)
+    options = geometry.options | {"algo": "direct"}
+    y = ops.conv2d(a["input"], a["weight"], **options).astype(np.float64)
+    gx = ops.conv2d_backward_input(a["input"].shape, a["weight"], a["grad_output"], **options)
+    gw = ops.conv2d_backward_weight(a["input"], a["weight"].shape, a["grad_output"], **options)
     product = np.vdot(y, a["grad_output"].astype(np.float64))
     assert np.vdot(a["input"].astype(np.float64), gx.astype(np.float64)) == product
     assert np.vdot(a["weight"].astype(np.float64), gw.astype(np.float64)) == product

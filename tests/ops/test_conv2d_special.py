@@ -30,7 +30,7 @@ from fastconv import ops
 @pytest.mark.parametrize("geometry", [BIG_BLOCKS[0], STRIDES[0], PADDINGS[0], GROUPS[2], DEPTHWISE[3]], ids=str)
 def test_not_a_number_stays_in_its_field(geometry: Geometry, poison: float, layout: str, isa: str) -> None:
     """One bad value reaches exactly the results that read it; all others keep their bits."""
-    clean = run_all(geometry, geometry.normal, np.dtype(np.float32), layout)
+    clean = run_all(geometry, geometry.normal, np.dtype(np.float32), layout, "direct")
     for name in ("input", "weight", "grad_output"):
         a = {key: array.copy() for key, array in geometry.normal.items()}
         a[name][tuple(size // 2 for size in a[name].shape)] = poison
@@ -41,7 +41,7 @@ def test_not_a_number_stays_in_its_field(geometry: Geometry, poison: float, layo
                 "grad_input": reference.conv2d_backward_input(x.shape, w, gy, **geometry.options),
                 "grad_weight": reference.conv2d_backward_weight(x, w.shape, gy, **geometry.options),
             }
-        got = run_all(geometry, a, np.dtype(np.float32), layout)
+        got = run_all(geometry, a, np.dtype(np.float32), layout, "direct")
         for result, expected in truth.items():
             fine = np.isfinite(expected)
             np.testing.assert_array_equal(got[result][fine], clean[result][fine], err_msg=f"{name} in {result}")

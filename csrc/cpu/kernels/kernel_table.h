@@ -4,6 +4,7 @@
 #include "cpu/kernels/conv_kernels.h"
 #include "cpu/kernels/elementwise_kernels.h"
 #include "cpu/kernels/pool_kernels.h"
+#include "cpu/kernels/winograd_kernels.h"
 
 namespace fastconv {
 
@@ -18,6 +19,7 @@ struct KernelSet {
 struct KernelTable {
   KernelSet<float> f32;
   KernelSet<double> f64;
+  WinogradKernels winograd;
 };
 
 template <class T>

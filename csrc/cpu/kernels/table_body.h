@@ -15,6 +15,7 @@
 #include "cpu/kernels/pack_pixels.h"
 #include "cpu/kernels/transpose.h"
 #include "cpu/kernels/weight_tile.h"
+#include "cpu/kernels/winograd.h"
 
 namespace fastconv {
 namespace FASTCONV_ISA {
@@ -45,7 +46,8 @@ constexpr KernelSet<T> make_kernel_set() {
 }  // namespace FASTCONV_ISA
 
 const KernelTable& FASTCONV_TABLE() {
-  static constexpr KernelTable kTable{FASTCONV_ISA::make_kernel_set<float>(), FASTCONV_ISA::make_kernel_set<double>()};
+  static constexpr KernelTable kTable{FASTCONV_ISA::make_kernel_set<float>(), FASTCONV_ISA::make_kernel_set<double>(),
+                                      FASTCONV_ISA::make_winograd_kernels()};
   return kTable;
 }
 

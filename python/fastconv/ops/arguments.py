@@ -24,7 +24,7 @@ ExplicitPadding: TypeAlias = tuple[Pair, Pair]
 PaddingArgument: TypeAlias = int | str | Sequence[int] | Sequence[Sequence[int]]
 Layout: TypeAlias = Literal["NCHW", "NHWC"]
 Activation: TypeAlias = Literal["none", "relu"]
-Algorithm: TypeAlias = Literal["auto", "direct"]
+Algorithm: TypeAlias = Literal["auto", "direct", "winograd"]
 Shape4: TypeAlias = tuple[int, int, int, int]
 
 PADDING_NAMES = ("valid", "same", "same_lower")

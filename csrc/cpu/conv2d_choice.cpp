@@ -1,0 +1,116 @@
+#include "cpu/conv2d_choice.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "core/checked_math.h"
+#include "cpu/depthwise.h"
+#include "cpu/isa.h"
+
+namespace fastconv {
+
+namespace {
+
+// What one vector of channels of a tile costs on its way to or from the points, and what part of the multiply-add rate
+// the tiles reach; measured, see docs/kernels.md.
+constexpr double kToPoints = 4.2, kFromPoints = 2.8;  // vector operations for each point
+constexpr double kDirectShare = 0.95, kProductShare = 0.88;
+constexpr std::int64_t kWinogradChannels = 16;  // shorter sums do not repay the transforms
+
+// The pass as a correlation: `inputs` channels are summed, `outputs` are computed at `rows` x `columns` places.
+struct Sizes {
+  double rows, columns, inputs, outputs, output_vectors, input_vectors;
+};
+
+Sizes sizes_of(const Conv2dShape& s, Pass pass, int vector) {
+  const bool back = pass == Pass::backward_input;
+  const std::int64_t inputs = back ? s.ocg() : s.icg(), outputs = back ? s.icg() : s.ocg();
+  return {static_cast<double>(back ? s.ih : s.oh),
+          static_cast<double>(back ? s.iw : s.ow),
+          static_cast<double>(inputs),
+          static_cast<double>(outputs),
+          static_cast<double>(ceil_div(outputs, vector)),
+          static_cast<double>(ceil_div(inputs, vector))};
+}
+
+double direct_cost(const Conv2dShape& s, const Sizes& z) {
+  const double places = static_cast<double>(s.oh) * static_cast<double>(s.ow);
+  return static_cast<double>(s.groups) * places * static_cast<double>(s.kh * s.kw) * z.inputs * z.output_vectors /
+         kDirectShare;
+}
+
+double tiles_along(double size, std::int64_t dilation, int outputs) {
+  const std::int64_t along_phase = ceil_div(static_cast<std::int64_t>(size), dilation);
+  return static_cast<double>(dilation) * static_cast<double>(ceil_div(along_phase, outputs));
+}
+
+double winograd_cost(const Conv2dShape& s, const Sizes& z, WinogradTile tile) {
+  const WinogradSize w = winograd_size(tile);
+  const double tiles = static_cast<double>(s.groups) * tiles_along(z.rows, s.dilation_h, w.outputs) *
+                       tiles_along(z.columns, s.dilation_w, w.outputs);
+  return tiles * w.points() *
+         (z.inputs * z.output_vectors / kProductShare + kToPoints * z.input_vectors + kFromPoints * z.output_vectors);
+}
+
+template <class T>
+const char* winograd_refusal(const Conv2dShape& s, WinogradTile tile) {
+  const int taps = winograd_size(tile).taps;
+  if (!std::is_same_v<T, float>) return "only for float32";
+  if (s.kh != taps || s.kw != taps) return "for another kernel size";
+  if (s.stride_h != 1 || s.stride_w != 1) return "only for stride 1";
+  if (s.icg() < kWinogradChannels || s.ocg() < kWinogradChannels) return "fewer than 16 channels a group";
+  if (s.dilation_h > s.oh || s.dilation_w > s.ow) return "dilation wider than the output";
+  return nullptr;
+}
+
+}  // namespace
+
+const char* method_name(const Candidate& c) {
+  if (c.method == Method::direct) return "direct";
+  if (c.method == Method::depthwise) return "depthwise";
+  switch (c.tile) {
+    case WinogradTile::f2x2_3x3:
+      return "winograd F(2x2,3x3)";
+    case WinogradTile::f4x4_3x3:
+      return "winograd F(4x4,3x3)";
+    default:
+      return "winograd F(2x2,5x5)";
+  }
+}
+
+template <class T>
+Conv2dChoice choose_conv2d(const Conv2dShape& s, Pass pass, Algorithm algorithm) {
+  const Sizes z = sizes_of(s, pass, active_kernel_set<T>().conv.vector_size);
+  Conv2dChoice choice{};
+  auto* candidate = choice.candidates.data();
+  const bool depthwise = takes_depthwise(s);
+  *candidate++ = {Method::direct, {}, depthwise ? "one channel a group" : nullptr, direct_cost(s, z)};
+  *candidate++ = {Method::depthwise, {}, depthwise ? nullptr : "several channels a group", 0};
+  for (int i = 0; i < kWinogradTiles; ++i) {
+    const auto tile = static_cast<WinogradTile>(i);
+    const char* refusal = winograd_refusal<T>(s, tile);
+    if (!refusal && algorithm == Algorithm::direct) refusal = "algo is 'direct'";
+    *candidate++ = {Method::winograd, tile, refusal, winograd_cost(s, z, tile)};
+  }
+
+  const auto wanted = [&](const Candidate& c) {  // algo="winograd": wherever it can, whatever it costs
+    return algorithm == Algorithm::winograd && c.method == Method::winograd;
+  };
+  choice.chosen = -1;
+  for (int i = 0; i < static_cast<int>(choice.candidates.size()); ++i) {
+    const Candidate& c = choice.candidates[i];
+    if (c.refusal) continue;
+    if (choice.chosen < 0) {
+      choice.chosen = i;
+      continue;
+    }
+    const Candidate& best = choice.candidates[choice.chosen];
+    if (wanted(c) != wanted(best) ? wanted(c) : c.cost < best.cost) choice.chosen = i;
+  }
+  return choice;
+}
+
+template Conv2dChoice choose_conv2d<float>(const Conv2dShape&, Pass, Algorithm);
+template Conv2dChoice choose_conv2d<double>(const Conv2dShape&, Pass, Algorithm);
+
+}  // namespace fastconv

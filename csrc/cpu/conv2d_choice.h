@@ -1,0 +1,36 @@
+// Which algorithm computes a pass. The one place that knows; drivers, packing and explain() ask here. It reads
+// geometry, options and instruction set, never the batch size, threads or data: so a batch may be split without
+// changing a bit.
+#pragma once
+
+#include <array>
+
+#include "core/conv2d_shape.h"
+#include "cpu/conv2d.h"
+#include "cpu/kernels/winograd_kernels.h"
+
+namespace fastconv {
+
+enum class Method { direct, depthwise, winograd };
+
+struct Candidate {
+  Method method;
+  WinogradTile tile;    // where the method is winograd
+  const char* refusal;  // null where it can compute this pass
+  double cost;          // estimated vector multiply-adds for one image
+};
+
+struct Conv2dChoice {
+  std::array<Candidate, 2 + kWinogradTiles> candidates;
+  int chosen;
+
+  Method method() const { return candidates[chosen].method; }
+  WinogradTile tile() const { return candidates[chosen].tile; }
+};
+
+template <class T>
+Conv2dChoice choose_conv2d(const Conv2dShape& shape, Pass pass, Algorithm algorithm);
+
+const char* method_name(const Candidate& candidate);
+
+}  // namespace fastconv

@@ -1,0 +1,256 @@
+// The transforms of Winograd's minimal filtering (Winograd 1980; Lavin and Gray 2016) in the Toom-Cook view: outputs
+// and filter are polynomials, evaluated at the points 0, +-p, +-q, infinity; a product of polynomials is a product at
+// the points. The transposed statement gives the correlation: input by B^T, filter by G, results by A^T. Points +-3/4,
+// +-3/2 have squares that are exact and near 1, which keeps the rounding error 3 to 6 times below that of +-1, +-2.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/kernels/lanes.h"
+#include "cpu/kernels/winograd_kernels.h"
+
+namespace fastconv {
+namespace FASTCONV_ISA {
+namespace {
+
+// The finite points other than 0 come in pairs +-value.
+template <int Edge>
+struct WinogradPoints;
+template <>
+struct WinogradPoints<4> {
+  static constexpr int kPairs = 1;
+  static constexpr double kPair[1] = {1.0};
+  static constexpr double kScale[2] = {-1.0, 0.5};  // 1 / product of (point - other points): of 0, of each pair
+};
+template <>
+struct WinogradPoints<6> {
+  static constexpr int kPairs = 2;
+  static constexpr double kPair[2] = {0.75, 1.5};
+  static constexpr double a2 = kPair[0] * kPair[0], b2 = kPair[1] * kPair[1];
+  static constexpr double kScale[3] = {1 / (a2 * b2), 1 / (2 * a2 * (a2 - b2)), 1 / (2 * b2 * (b2 - a2))};
+};
+
+constexpr double power(double x, int n) { return n == 0 ? 1.0 : x * power(x, n - 1); }
+
+inline Vec<float> constant(double x) { return Vec<float>::broadcast(static_cast<float>(x)); }
+
+// values[i] = the polynomial with L coefficients at point i; at infinity its leading coefficient.
+template <int Edge, int L>
+inline void evaluate(const Vec<float>* coefficient, Vec<float>* value) {
+  using P = WinogradPoints<Edge>;
+  value[0] = coefficient[0];
+#pragma GCC unroll 2
+  for (int k = 0; k < P::kPairs; ++k) {
+    Vec<float> even = coefficient[0];
+#pragma GCC unroll 3
+    for (int j = 2; j < L; j += 2) even = fma(coefficient[j], constant(power(P::kPair[k], j)), even);
+    Vec<float> odd = coefficient[1] * constant(P::kPair[k]);
+#pragma GCC unroll 3
+    for (int j = 3; j < L; j += 2) odd = fma(coefficient[j], constant(power(P::kPair[k], j)), odd);
+    value[2 * k + 1] = even + odd;
+    value[2 * k + 2] = even - odd;
+  }
+  value[Edge - 1] = coefficient[L - 1];
+}
+
+// The transpose: result[j] = sum over points of value * point^j.
+template <int Edge, int L>
+inline void gather_powers(const Vec<float>* value, Vec<float>* result) {
+  using P = WinogradPoints<Edge>;
+  Vec<float> even[P::kPairs], odd[P::kPairs];
+#pragma GCC unroll 2
+  for (int k = 0; k < P::kPairs; ++k) {
+    even[k] = value[2 * k + 1] + value[2 * k + 2];
+    odd[k] = value[2 * k + 1] - value[2 * k + 2];
+  }
+#pragma GCC unroll 5
+  for (int j = 0; j < L; ++j) {
+    const Vec<float>* terms = j % 2 == 0 ? even : odd;
+    Vec<float> sum = terms[0] * constant(power(P::kPair[0], j));
+    if (P::kPairs > 1) sum = fma(terms[P::kPairs - 1], constant(power(P::kPair[P::kPairs - 1], j)), sum);
+    if (j == 0) sum = sum + value[0];
+    if (j == L - 1) sum = sum + value[Edge - 1];
+    result[j] = sum;
+  }
+}
+
+template <int Edge>
+inline void scale_points(Vec<float>* value) {
+  using P = WinogradPoints<Edge>;
+  value[0] = value[0] * constant(P::kScale[0]);
+#pragma GCC unroll 2
+  for (int k = 0; k < P::kPairs; ++k) {
+    value[2 * k + 1] = value[2 * k + 1] * constant(P::kScale[k + 1]);
+    value[2 * k + 2] = value[2 * k + 2] * constant(P::kScale[k + 1]);
+  }
+}
+
+// B^T: row i holds the coefficients of the product of (x - other finite points).
+template <int Edge>
+inline void transform_input(const Vec<float>* d, Vec<float>* value) {
+  using P = WinogradPoints<Edge>;
+  if constexpr (Edge == 4) {
+    value[0] = d[2] - d[0];
+    value[1] = d[2] + d[1];
+    value[2] = d[2] - d[1];
+    value[3] = d[3] - d[1];
+  } else {
+    constexpr double a2 = P::a2, b2 = P::b2;
+    value[0] = fma(d[0], constant(a2 * b2), fma(d[2], constant(-(a2 + b2)), d[4]));
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; ++k) {
+      const Vec<float> other = constant(k == 0 ? -b2 : -a2), point = constant(P::kPair[k]);
+      const Vec<float> even = fma(d[2], other, d[4]), odd = fma(d[1], other, d[3]) * point;
+      value[2 * k + 1] = even + odd;
+      value[2 * k + 2] = even - odd;
+    }
+    value[5] = fma(d[1], constant(a2 * b2), fma(d[3], constant(-(a2 + b2)), d[5]));
+  }
+}
+
+// The same transform along columns, then along rows: In x In values to Out x Out.
+template <int In, int Out, class Line, class Load, class Store>
+inline void along_both(Line&& line, Load&& load, Store&& store) {
+  Vec<float> half[In][Out];  // [column][result row]
+#pragma GCC unroll 6
+  for (int j = 0; j < In; ++j) {
+    Vec<float> column[In];
+#pragma GCC unroll 6
+    for (int i = 0; i < In; ++i) column[i] = load(i, j);
+    line(column, half[j]);
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < Out; ++i) {
+    Vec<float> row[In], result[Out];
+#pragma GCC unroll 6
+    for (int j = 0; j < In; ++j) row[j] = half[j][i];
+    line(row, result);
+#pragma GCC unroll 6
+    for (int j = 0; j < Out; ++j) store(i, j, result[j]);
+  }
+}
+
+// Pixels to points, shared by input and output gradient: they differ in the transform of a line.
+template <int In, int Edge, class Line>
+inline void to_points(const WinogradToPoints& a, Line&& line) {
+  constexpr int kSize = Vec<float>::kSize;
+  const bool whole = a.row0 == 0 && a.column0 == 0 && a.row1 == In && a.column1 == In;
+  const auto store_at = [&](std::int64_t c) {
+    return [&a, c](int i, int j, Vec<float> x) { x.store(a.points + (i * Edge + j) * a.point + c); };
+  };
+  std::int64_t c = 0;
+  if (whole)
+    for (; c + kSize <= a.channels; c += kSize)
+      along_both<In, Edge>(
+          line, [&](int i, int j) { return Vec<float>::load(a.pixels + i * a.row + j * a.pixel + c); }, store_at(c));
+  for (; c < a.channels; c += kSize) {
+    const int lanes = lanes_from(c, a.channels, kSize);
+    along_both<In, Edge>(
+        line,
+        [&](int i, int j) {
+          const bool inside = i >= a.row0 && i < a.row1 && j >= a.column0 && j < a.column1;
+          return inside ? load_lanes(a.pixels + i * a.row + j * a.pixel + c, lanes) : Vec<float>::zero();
+        },
+        store_at(c));
+  }
+}
+
+template <int M, int R>
+void winograd_input(const WinogradToPoints& a) {
+  constexpr int kEdge = M + R - 1;
+  to_points<kEdge, kEdge>(a, [](const Vec<float>* in, Vec<float>* out) { transform_input<kEdge>(in, out); });
+}
+
+template <int M, int R>
+void winograd_gradient(const WinogradToPoints& a) {
+  constexpr int kEdge = M + R - 1;
+  to_points<M, kEdge>(a, [](const Vec<float>* in, Vec<float>* out) { evaluate<kEdge, M>(in, out); });
+}
+
+// x * 0 is 0 for a finite x and NaN for any other.
+inline bool all_zero(Vec<float> check) {
+  float lane[Vec<float>::kSize];
+  check.store(lane);
+  bool zero = true;
+  for (float x : lane) zero = zero && x == 0.0f;
+  return zero;
+}
+
+template <int M, int R>
+bool winograd_output(const WinogradFromPoints& a) {
+  constexpr int kEdge = M + R - 1, kSize = Vec<float>::kSize;
+  const Vec<float> zero = Vec<float>::zero();
+  Vec<float> check = zero;
+  const bool relu = a.activation == Activation::relu;
+  for (std::int64_t c = 0; c < a.channels; c += kSize) {
+    const int lanes = lanes_from(c, a.channels, kSize);
+    const Vec<float> bias = a.bias ? load_lanes(a.bias + c, lanes) : zero;
+    along_both<kEdge, M>([](const Vec<float>* in, Vec<float>* out) { gather_powers<kEdge, M>(in, out); },
+                         [&](int i, int j) { return Vec<float>::load(a.points + (i * kEdge + j) * a.point + c); },
+                         [&](int i, int j, Vec<float> x) {
+                           if (i >= a.rows || j >= a.columns) return;
+                           x = x + bias;
+                           check = fma(x, zero, check);
+                           if (relu) x = select(not_less_equal(x, zero), x, zero);
+                           store_lanes(x, a.pixels + i * a.row + j * a.pixel + c, lanes);
+                         });
+  }
+  return all_zero(check);
+}
+
+template <int M, int R>
+void winograd_filters(const WinogradFilters& f, const float* taps, float* points) {
+  constexpr int kEdge = M + R - 1, kSize = Vec<float>::kSize;
+  for (std::int64_t c = 0; c < f.inputs * f.lanes; c += kSize)
+    along_both<R, kEdge>(
+        [](const Vec<float>* in, Vec<float>* out) {
+          evaluate<kEdge, R>(in, out);
+          scale_points<kEdge>(out);
+        },
+        [&](int i, int j) { return Vec<float>::load(taps + (i * R + j) * f.tap + c); },
+        [&](int i, int j, Vec<float> x) { x.store(points + (i * kEdge + j) * f.point + c); });
+}
+
+template <int M, int R>
+bool winograd_filter_gradient(const WinogradFilters& f, const float* points, float* taps) {
+  constexpr int kEdge = M + R - 1, kSize = Vec<float>::kSize;
+  const Vec<float> zero = Vec<float>::zero();
+  Vec<float> check = zero;
+  for (std::int64_t c = 0; c < f.inputs * f.lanes; c += kSize)
+    along_both<kEdge, R>(
+        [](const Vec<float>* in, Vec<float>* out) {
+          Vec<float> scaled[kEdge];
+#pragma GCC unroll 6
+          for (int i = 0; i < kEdge; ++i) scaled[i] = in[i];
+          scale_points<kEdge>(scaled);
+          gather_powers<kEdge, R>(scaled, out);
+        },
+        [&](int i, int j) { return Vec<float>::load(points + (i * kEdge + j) * f.point + c); },
+        [&](int i, int j, Vec<float> x) {
+          check = fma(x, zero, check);
+          x.store(taps + (i * R + j) * f.tap + c);
+        });
+  return all_zero(check);
+}
+
+template <WinogradTile Tile>
+constexpr void fill_winograd_tile(WinogradKernels& kernels) {
+  constexpr int index = static_cast<int>(Tile), m = winograd_size(Tile).outputs, r = winograd_size(Tile).taps;
+  kernels.input[index] = &winograd_input<m, r>;
+  kernels.output[index] = &winograd_output<m, r>;
+  kernels.filters[index] = &winograd_filters<m, r>;
+  kernels.gradient[index] = &winograd_gradient<m, r>;
+  kernels.filter_gradient[index] = &winograd_filter_gradient<m, r>;
+}
+
+constexpr WinogradKernels make_winograd_kernels() {
+  WinogradKernels kernels{};
+  fill_winograd_tile<WinogradTile::f2x2_3x3>(kernels);
+  fill_winograd_tile<WinogradTile::f4x4_3x3>(kernels);
+  fill_winograd_tile<WinogradTile::f2x2_5x5>(kernels);
+  return kernels;
+}
+
+}  // namespace
+}  // namespace FASTCONV_ISA
+}  // namespace fastconv
