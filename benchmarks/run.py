@@ -1,8 +1,9 @@
 """Measure convolution layers: `python benchmarks/run.py`, with NumPy alone in under three minutes.
 
 Every result is checked before it is timed. Columns: median time and its spread (median absolute deviation), GFLOP/s
-counted as the direct algorithm, the share of the multiply-add rate measured in turns with the call, and how many times
-faster than NumPy's im2col (forward) and the rivals.
+counted as the direct algorithm, the share of the multiply-add rate measured in turns with the call, the smallest
+possible memory traffic and its share of the copy bandwidth, then how many times longer than ours each rival takes.
+benchmarks/README.md tells more.
 """
 
 from __future__ import annotations
@@ -11,121 +12,179 @@ import argparse
 import json
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import compare
 import contestants
+import fastconv
+import machine
+import measure
 import peak
 import shapes
-import timing
-
-import fastconv
-
-KEEP_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
-    "MALLOC_TOP_PAD_": str(64 << 20),
-}
+import summary
+from arrays import PASSES
+from contestants import BIND_THREADS, CPUS, KEEP_MEMORY
+from rivals import RIVALS
+from table import Table
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", help="parts of layer names, comma-separated (default: a short selection)")
-    parser.add_argument("--full", action="store_true", help="all layers, batch 1, 8 and 64 where sensible")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="batch sizes for --layers (default: 1)")
-    parser.add_argument("--passes", nargs="+", choices=contestants.PASSES, default=list(contestants.PASSES))
-    parser.add_argument("--threads", type=int, nargs="+", default=[fastconv.get_num_threads()])
-    parser.add_argument("--isa", nargs="+", default=[fastconv.isa_active()], choices=fastconv.isa_available())
-    parser.add_argument("--layout", choices=("NCHW", "NHWC"), default="NHWC", help="of our arrays (default: NHWC)")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--packed", action="store_true", help="prepare our weights once, as a model does")
-    parser.add_argument("--rivals", nargs="*", choices=("torch",), default=[], help="measure these too")
-    parser.add_argument("--no-numpy", action="store_true", help="leave NumPy's im2col out")
-    parser.add_argument(
-        "--keep-memory", action="store_true", help="tell malloc to keep freed memory (glibc), for everybody"
-    )
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", type=Path, help="write everything measured to this file")
-    return parser.parse_args()
+    what = parser.add_argument_group("what is measured")
+    what.add_argument("--layers", default="", help="names or parts of names, comma-separated (default: a short list)")
+    what.add_argument("--families", nargs="+", choices=shapes.FAMILIES, default=[], metavar="FAMILY")
+    what.add_argument("--full", action="store_true", help="all layers, batch 1, 8 and 64 where sensible")
+    what.add_argument("--batch", type=int, nargs="+", help="batch sizes (default: 1, or 1 8 64 with --full)")
+    what.add_argument("--passes", nargs="+", choices=PASSES, default=list(PASSES))
+    how = parser.add_argument_group("how")
+    how.add_argument("--threads", type=int, nargs="+", default=[fastconv.get_num_threads()])
+    how.add_argument("--isa", nargs="+", default=[fastconv.isa_active()], choices=fastconv.isa_available())
+    how.add_argument("--algo", nargs="+", default=["auto"], help="of ours; a second one becomes a column")
+    how.add_argument("--layout", choices=("NCHW", "NHWC"), default="NHWC", help="of our arrays (default: NHWC)")
+    how.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    how.add_argument("--packed", action="store_true", help="prepare our weights once, as a model does")
+    how.add_argument("--rounds", type=int, default=9, help="samples of each contestant (default: 9)")
+    whom = parser.add_argument_group("against whom")
+    whom.add_argument("--rivals", nargs="*", choices=[key for key in RIVALS if key != "numpy"], default=[])
+    whom.add_argument("--no-numpy", action="store_true", help="leave NumPy out")
+    whom.add_argument("--keep-memory", action="store_true", help="glibc's malloc keeps freed memory, for everybody")
+    whom.add_argument("--twice", action="store_true", help="each contestant twice: both figures must agree")
+    files = parser.add_argument_group("files")
+    files.add_argument("--json", type=Path, help="write everything measured to this file, layer by layer")
+    files.add_argument("--resume", action="store_true", help="leave out what the --json file holds already")
+    files.add_argument("--stop-after", type=float, metavar="SECONDS", help="begin no layer after this time")
+    files.add_argument("--pictures", type=Path, metavar="DIR", help="draw a roofline and bars (needs matplotlib)")
+    files.add_argument("--summary", type=Path, nargs="+", metavar="JSON", help="measure nothing, sum up these files")
+    files.add_argument("--compare", type=Path, nargs=2, metavar=("BEFORE", "AFTER"), help="exit 1 if AFTER is slower")
+    files.add_argument("--threshold", type=float, default=0.1, help="of --compare (default: 0.1)")
+    arguments = parser.parse_args(words)
+    if arguments.resume and not arguments.json:
+        parser.error("--resume needs --json")
+    return arguments
 
 
 def layers_of(arguments: argparse.Namespace) -> list[shapes.Layer]:
-    if arguments.layers:
-        return shapes.select(arguments.layers, arguments.batch)
     if arguments.full:
-        return [layer for layer in shapes.select() if shapes.is_sensible(layer)]
+        chosen = shapes.select(arguments.layers, arguments.batch or shapes.BATCHES, arguments.families)
+        return [layer for layer in chosen if shapes.is_sensible(layer)]
+    if arguments.layers or arguments.families:
+        return shapes.select(arguments.layers, arguments.batch or [1], arguments.families)
+    if arguments.batch:
+        return [
+            layer.of_batch(batch)
+            for layer in dict.fromkeys(x.of_batch(1) for x in shapes.SHORT)
+            for batch in arguments.batch
+        ]
     return shapes.SHORT
 
 
-def measure(layer: shapes.Layer, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """All passes of one layer, all contestants in turns."""
-    arrays = contestants.Arrays(layer, arguments.dtype)
-    ours = contestants.ours(layer, arrays, arguments.layout, arguments.packed)
-    contestants.check(layer, arrays, ours, arguments.layout)
-    rivals = {
-        name: make(layer, arrays) for name, make in contestants.RIVALS.items() if name.split()[0] in arguments.rivals
-    }
-    flops = contestants.geometry(layer).flops
-    rows = []
-    for name in arguments.passes:
-        candidates = {"fastconv": ours[name]} | {rival: calls[name] for rival, calls in rivals.items()}
-        if name == "forward" and not arguments.no_numpy:
-            candidates["numpy"] = lambda: contestants.numpy_forward(layer, arrays)
-        multiply_adds, peak_flops = peak.multiply_adds(arguments.dtype)
-        times = timing.interleaved(candidates | {"peak": multiply_adds}, arguments.rounds)
-        rate = peak_flops / times.pop("peak").median_s
-        rows.append(
-            {
-                "layer": layer.label,
-                "pass": name,
-                "threads": fastconv.get_num_threads(),
-                "isa": fastconv.isa_active(),
-                "flops": flops,
-                "peak_flops_per_s": rate,
-                "peak_share": flops / times["fastconv"].median_s / rate,
-                "times": {who: time.as_dict() for who, time in times.items()},
-            }
+@contextmanager
+def settings_of(arguments: argparse.Namespace, rivals: list[str]) -> Iterator[list[measure.Setting]]:
+    """Every instruction set on every number of threads; rivals' processes live as long."""
+    settings = []
+    processes = {n: contestants.start(rivals, n, arguments.keep_memory) for n in arguments.threads}
+    try:
+        for isa in arguments.isa:
+            for threads in arguments.threads:
+                fastconv.set_isa(isa)
+                fastconv.set_num_threads(threads)
+                limits = peak.measure(arguments.dtype)
+                settings.append(measure.Setting(isa, threads, limits, processes[threads]))
+                print(
+                    f"{isa}, {threads} thread{'s' * (threads > 1)}, {arguments.dtype}, {arguments.layout}: "
+                    f"multiply-add peak {limits.flops_per_s / 1e9:.1f} GFLOP/s, "
+                    f"copy {limits.copy_bytes_per_s / 1e9:.1f} GB/s"
+                )
+        yield settings
+    finally:
+        for process in (one for group in processes.values() for one in group):
+            process.close()
+
+
+def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure, print and store; the reports that the summary is made of."""
+    rivals, missing = contestants.available([*([] if arguments.no_numpy else ["numpy"]), *arguments.rivals])
+    for key in missing:
+        print(f"{key}: not installed, left out")
+    report: dict[str, Any] = {"machine": machine.facts(), "arguments": vars(arguments), "limits": [], "rows": []}
+    if arguments.resume and arguments.json.exists():
+        report["rows"] = json.loads(arguments.json.read_text(encoding="utf-8"))["rows"]
+    done = {tuple(row[name] for name in measure.KEY_FIELDS) for row in report["rows"]}
+    start = time.monotonic()
+    table = Table()
+    with settings_of(arguments, rivals) as settings:
+        report["limits"] = [
+            {"isa": setting.isa, "threads": setting.threads} | setting.peak.as_dict() for setting in settings
+        ]
+        report["versions"] = contestants.versions(rivals)
+        options = measure.Options(
+            arguments.passes,
+            arguments.algo,
+            arguments.layout,
+            arguments.dtype,
+            arguments.packed,
+            arguments.rounds,
+            arguments.twice,
         )
-    return rows
+        layers = layers_of(arguments)
+        for index, layer in enumerate(layers):
+            if arguments.stop_after and time.monotonic() - start > arguments.stop_after:
+                print(f"stopped after {index} of {len(layers)} layers; go on with --resume")
+                break
+            todo = [setting for setting in settings if measure.key(layer, setting, options) not in done]
+            for row in measure.measure(layer, todo, options) if todo else ():
+                table.add(row)
+                report["rows"].append(row)
+            if arguments.json and todo:
+                store(report, arguments.json)
+    return [report]
 
 
-def print_row(row: dict[str, Any]) -> None:
-    own = row["times"]["fastconv"]
-    ratios = "  ".join(
-        f"{who} x{time['median_s'] / own['median_s']:.2f}" for who, time in row["times"].items() if who != "fastconv"
-    )
-    print(
-        f"{row['layer']:<30} {row['pass']:<16} {own['median_s'] * 1e3:>9.3f} ms ±{own['mad_s'] / own['median_s']:>4.0%}"
-        f" {row['flops'] / own['median_s'] / 1e9:>8.1f} GFLOP/s {row['peak_share']:>5.0%} of peak   {ratios}",
-        flush=True,
-    )
+def store(report: dict[str, Any], file: Path) -> None:
+    """Whole or not at all: a run may be cut off."""
+    draft = file.with_name(file.name + ".part")
+    draft.write_text(json.dumps(report, indent=1, default=str), encoding="utf-8")
+    draft.replace(file)
 
 
-def main() -> None:
+def settle_environment(keep_memory: bool) -> None:
+    """Start again with the variables that must stand before libraries are loaded."""
+    wanted = dict(KEEP_MEMORY) if keep_memory else {}
+    if "OMP_PROC_BIND" not in os.environ:
+        wanted |= BIND_THREADS | {CPUS: contestants.cpu_list(), "OPENBLAS_NUM_THREADS": "1"}
+        wanted["FASTCONV_NUM_THREADS"] = str(fastconv.get_num_threads())  # as it is before threads are bound
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], dict(os.environ) | wanted)
+
+
+def load(files: list[Path]) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def main() -> int:
     arguments = parse_arguments()
-    if arguments.keep_memory and any(os.environ.get(name) != value for name, value in KEEP_MEMORY.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], dict(os.environ) | KEEP_MEMORY)
-    print(fastconv.info())
-    report: dict[str, Any] = {"info": fastconv.info().as_dict(), "arguments": vars(arguments), "runs": []}
-    for isa in arguments.isa:
-        fastconv.set_isa(isa)
-        for threads in arguments.threads:
-            fastconv.set_num_threads(threads)
-            machine = peak.measure(arguments.dtype)
-            print(
-                f"\n{isa}, {threads} thread{'s' * (threads > 1)}, {arguments.dtype}, {arguments.layout}: "
-                f"multiply-add peak {machine.flops_per_s / 1e9:.1f} GFLOP/s, "
-                f"copy (1 thread) {machine.copy_bytes_per_s / 1e9:.1f} GB/s"
-            )
-            rows = []
-            for layer in layers_of(arguments):
-                for row in measure(layer, arguments):
-                    print_row(row)
-                    rows.append(row)
-            report["runs"].append({"isa": isa, "threads": threads, "peak": machine.as_dict(), "rows": rows})
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1, default=str), encoding="utf-8")
+    if arguments.compare:
+        before, after = load(arguments.compare)
+        return compare.compare(before, after, arguments.threshold)
+    if arguments.summary:
+        reports = load(arguments.summary)
+    else:
+        settle_environment(arguments.keep_memory)
+        print(fastconv.info())
+        reports = run(arguments)
+    results = summary.collect(reports)
+    print(summary.text(results))
+    if arguments.pictures:
+        import pictures
+
+        for file in pictures.draw(results, arguments.pictures):
+            print(file)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import gc
+import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 SAMPLE_S = 0.02  # one sample lasts at least this long, or one call
-PAUSE_S = 0.004  # longer than an idle OpenMP thread spins: another library's threads do not sit on our cores
+PAUSE_S = 0.008  # longer than an idle OpenMP thread spins: another library's threads do not sit on our cores
+WARM_PART = 8  # this part of a sample's calls goes before it: wakes the threads, fills the caches
+
+
+class Sampler(Protocol):
+    """A candidate that takes its own time, in another process for instance."""
+
+    def sample(self, calls: int) -> float:
+        """Seconds per call."""
+
+
+Candidate = Callable[[], object] | Sampler
 
 
 @dataclass(frozen=True)
@@ -25,42 +39,47 @@ class Timing:
         return {"median_s": self.median_s, "mad_s": self.mad_s, "samples": self.samples, "calls": self.calls}
 
 
-def _sample(function: Callable[[], object], calls: int) -> float:
-    start = time.perf_counter()
-    for _ in range(calls):
-        function()
-    return (time.perf_counter() - start) / calls
-
-
-def interleaved(
-    candidates: Mapping[str, Callable[[], object]], rounds: int = 9, limit_s: float = 5.0
-) -> dict[str, Timing]:
-    """Time the candidates in turns.
-
-    Each is called twice to warm up. `limit_s` ends a very slow set early, after three rounds at least.
-    """
-    calls = {}
-    for name, function in candidates.items():
-        function()
-        calls[name] = max(1, round(SAMPLE_S / max(_sample(function, 1), 1e-9)))
-    samples: dict[str, list[float]] = {name: [] for name in candidates}
-    order = list(candidates)
+def sample(function: Callable[[], object], calls: int) -> float:
+    """Seconds per call, without the garbage collector."""
     collecting = gc.isenabled()
     gc.disable()
     try:
         start = time.perf_counter()
-        for index in range(rounds):
-            for name in order:
-                if len(order) > 1:
-                    time.sleep(PAUSE_S)
-                    candidates[name]()  # wakes our threads, fills our caches
-                samples[name].append(_sample(candidates[name], calls[name]))
-            order.append(order.pop(0))
-            if index >= 2 and time.perf_counter() - start > limit_s:
-                break
+        for _ in range(calls):
+            function()
+        return (time.perf_counter() - start) / calls
     finally:
         if collecting:
             gc.enable()
+
+
+def _sample(candidate: Candidate, calls: int) -> float:
+    return sample(candidate, calls) if callable(candidate) else candidate.sample(calls)
+
+
+def interleaved(candidates: Mapping[str, Candidate], rounds: int = 9, limit_s: float = 5.0) -> dict[str, Timing]:
+    """Time the candidates in turns, in a new order every round, so that none always follows the same neighbour.
+
+    Each is called twice to warm up. `limit_s` ends a very slow set early, after three rounds at least.
+    """
+    calls = {}
+    for name, candidate in candidates.items():
+        _sample(candidate, 1)
+        calls[name] = max(1, round(SAMPLE_S / max(_sample(candidate, 1), 1e-9)))
+    samples: dict[str, list[float]] = {name: [] for name in candidates}
+    order = list(candidates)
+    shuffle = random.Random(0).shuffle
+    start = time.perf_counter()
+    for index in range(rounds):
+        shuffle(order)
+        for name in order:
+            if len(order) > 1:
+                time.sleep(PAUSE_S)
+                if calls[name] > 1:  # a slow call warms itself
+                    _sample(candidates[name], math.ceil(calls[name] / WARM_PART))
+            samples[name].append(_sample(candidates[name], calls[name]))
+        if index >= 2 and time.perf_counter() - start > limit_s:
+            break
     return {name: summary(values, calls[name]) for name, values in samples.items()}
 
 

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import timing
-from run import KEEP_MEMORY
 
 import fastconv
+import timing
+from contestants import KEEP_MEMORY
 
 Step = Callable[[], float]
 LEARNING_RATE = 0.01
