@@ -98,6 +98,17 @@ WIDTHS = [
     Geometry(3, 5, (2, width + 2), (3, 3), padding=((1, 1), (0, 0))) for width in (1, 5, 6, 7, 12, 13, 14, 15, 29)
 ]
 OUTPUTS = [Geometry(3, o, (4, 7), (3, 3), padding=_pad(1)) for o in (1, 2, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 65)]
+# Tiles of two blocks of channels (more than 48 floats or 24 doubles), with widths around theirs (6), chunks of the sum,
+# and pixels 4 KiB apart.
+WIDE = [
+    *(Geometry(3, 64, (3, width), (3, 3), padding=_pad(1), batch=1) for width in (1, 5, 6, 7, 12, 13)),
+    *(Geometry(9, o, (3, 7), (1, 1)) for o in (24, 25, 49, 64, 65, 96, 97, 127, 129)),
+    Geometry(70, 72, (9, 8), (3, 3), (2, 2), _pad(1), batch=1),
+    Geometry(1030, 66, (3, 5), (1, 1)),
+    Geometry(2048, 130, (2, 3), (1, 1), batch=1),
+    Geometry(1024, 20, (2, 9), (1, 1), batch=1),
+    Geometry(32, 256, (6, 6), (3, 3), padding=_pad(2), dilation=(2, 2), groups=2),
+]
 INPUTS = [Geometry(c, 6, (5, 6), (3, 3), padding=_pad(1)) for c in (1, 2, 4, 7, 8, 9, 15, 16, 17, 31, 33, 67)]
 BIG_BLOCKS = [
     Geometry(37, 41, (13, 11), (3, 3), padding=_pad(1)),
@@ -176,7 +187,9 @@ EMPTY = [
     Geometry(4, 4, (5, 6), (3, 3), padding=_pad(1), groups=4, batch=0),
 ]
 
-ALL = WIDTHS + OUTPUTS + INPUTS + BIG_BLOCKS + SHAPES + STRIDES + PADDINGS + DILATIONS + GROUPS + DEPTHWISE + EMPTY
+ALL = (
+    WIDTHS + OUTPUTS + WIDE + INPUTS + BIG_BLOCKS + SHAPES + STRIDES + PADDINGS + DILATIONS + GROUPS + DEPTHWISE + EMPTY
+)
 SMALL = [SHAPES[4], STRIDES[1], STRIDES[4], PADDINGS[1], DILATIONS[1], GROUPS[1], DEPTHWISE[6]]
 
 LAYOUTS = ["NCHW", "NHWC"]

@@ -112,6 +112,7 @@ void conv2d_backward_input(const Conv2dShape& s, const T* weight, const T* grad_
       p.source = source.data();
       p.weight = packed;
       p.output = target.data() + (phase.row * s.iw + phase.column) * s.ic;
+      p.may_stream = target.data() == grad_input;
       run_problem(choice, p, backward_input_weight(s, phase, weight));
       packed += packed_phase_elements<T>(s, phase);
     });

@@ -24,12 +24,14 @@ void explain_direct(const DirectConv<T>& problem, Conv2dExplanation& e) {
   e.threads = std::max(e.threads, plan.threads);
   if (plan.source.mode == SourceMode::rows)
     e.notes.push_back("blocks of " + std::to_string(plan.rows_per_block) + " rows are copied with their zero padding");
+  if (plan.stream) e.notes.push_back("outputs too large for the caches are stored past them (if aligned to 64 bytes)");
   if (plan.source.mode == SourceMode::gather)
     e.notes.push_back("windows are gathered: narrow rows, or a stride or dilation far wider than the kernel");
 }
 
 template <class T>
-void explain_problem(const Conv2dChoice& choice, const DirectConv<T>& problem, Conv2dExplanation& e) {
+void explain_problem(const Conv2dChoice& choice, DirectConv<T> problem, bool converts, Conv2dExplanation& e) {
+  problem.may_stream = !converts;
   if constexpr (std::is_same_v<T, float>) {
     if (choice.method() == Method::winograd) {
       const WinogradPlan plan = plan_winograd(choice.tile(), problem);
@@ -103,14 +105,15 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
   if (pass == Pass::forward) {
     convert(s.input_shape(), "input NCHW -> NHWC");
     convert(s.output_shape(), "output NHWC -> NCHW");
-    if (!depthwise) explain_problem(choice, forward_problem<T>(s), e);
+    if (!depthwise) explain_problem(choice, forward_problem<T>(s), needs_conversion(s.output_shape(), layout), e);
   } else if (pass == Pass::backward_input) {
     convert(s.output_shape(), "grad_output NCHW -> NHWC");
     convert(s.input_shape(), "grad_input NHWC -> NCHW");
     std::int64_t phases = 0;
     if (!depthwise)
       for_each_phase(s, [&](const BackwardInputPhase& phase) {
-        if (!phase.no_taps() && phases++ == 0) explain_problem(choice, backward_input_problem<T>(s, phase), e);
+        if (!phase.no_taps() && phases++ == 0)
+          explain_problem(choice, backward_input_problem<T>(s, phase), needs_conversion(s.input_shape(), layout), e);
       });
     if (phases > 1)
       e.notes.push_back(std::to_string(phases) + " stride phases, each a stride-1 convolution of grad_output");

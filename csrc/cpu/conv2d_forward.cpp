@@ -47,6 +47,7 @@ void conv2d_forward(const Conv2dShape& s, const T* input, const T* weight, const
     p.bias = bias;
     p.output = target.data();
     p.activation = activation;
+    p.may_stream = target.data() == output;
     run_problem(choice, p, forward_weight(s, weight));
   }
   target.finish();

@@ -15,9 +15,10 @@ namespace fastconv {
 
 namespace {
 
-constexpr std::int64_t kBlockPixels = 512;         // a block of output pixels: its outputs stay in the L2 cache
-constexpr std::int64_t kSourceBytes = 256 * 1024;  // ... and so do its source rows
-constexpr std::int64_t kWeightBytes = 400 * 1024;  // ... beside the weights of one channel block
+constexpr std::int64_t kBlockPixels = 512;              // a block of output pixels: its outputs stay in the L2 cache
+constexpr std::int64_t kSourceBytes = 256 * 1024;       // ... and so do its source rows
+constexpr std::int64_t kStreamBytes = 8 * 1024 * 1024;  // outputs from here on are stored past the caches
+constexpr std::int64_t kWeightBytes = 400 * 1024;       // ... beside the weights of one channel block
 
 // Where the outputs of all images lie one after the other, rows need not matter: a pointwise problem has none, and very
 // narrow rows are joined.
@@ -32,6 +33,17 @@ DirectConv<T> flattened(DirectConv<T> p, const ConvKernels<T>& kernels) {
     return p;
   p.output_row = p.output_image = p.out_w * p.output_pixel;
   return p;
+}
+
+// Outputs that the caches cannot hold are stored past them: a plain store would first read the line from memory. Only
+// whole lines, stored once.
+template <class T>
+bool streams(const DirectConv<T>& p, const DirectPlan& plan, int vector) {
+  const auto whole = [](std::int64_t elements) { return elements * static_cast<std::int64_t>(sizeof(T)) % 64 == 0; };
+  return p.may_stream && p.n * p.output_image * static_cast<std::int64_t>(sizeof(T)) >= kStreamBytes &&
+         p.ocg % (2 * vector) == 0 && whole(2 * vector) && whole(p.output_pixel) && whole(p.output_row) &&
+         whole(p.output_image) && plan.chunk_run == p.icg && plan.chunk_taps_w == p.taps_w &&
+         plan.chunk_taps_h == p.taps_h && reinterpret_cast<std::uintptr_t>(p.output) % 64 == 0;
 }
 
 // The smallest number of blocks, at least units / most, that shares `others` * blocks tasks evenly among the threads.
@@ -52,11 +64,20 @@ std::int64_t even_blocks(std::int64_t units, std::int64_t most, std::int64_t oth
   return best;
 }
 
+// Tiles of four vectors read the source half as often, and six pixels never fight for one set of the L1 cache. Not
+// where windows are gathered, nor where the weights of two blocks would have to be cut.
+template <class T>
+bool wants_wide(const DirectConv<T>& p, const ConvKernels<T>& kernels) {
+  if (kernels.max_pixels[3] == 0 || p.ocg <= 3 * kernels.vector_size || p.flat_w > 0) return false;
+  const std::int64_t taps = p.taps_h * p.taps_w;
+  return taps == 1 || taps * p.icg * 4 * kernels.vector_size * static_cast<std::int64_t>(sizeof(T)) <= kWeightBytes;
+}
+
 template <class T>
 void plan_weights(const DirectConv<T>& p, const ConvKernels<T>& kernels, DirectPlan& plan) {
-  const std::int64_t width = p.ocg > kernels.vector_size ? 2 * kernels.vector_size : kernels.vector_size;
+  const std::int64_t width = (p.ocg > kernels.vector_size ? 2 : 1) * (plan.wide ? 2 : 1) * kernels.vector_size;
   const std::int64_t most = std::max<std::int64_t>(64, kWeightBytes / static_cast<std::int64_t>(sizeof(T)) / width);
-  plan.chunk_run = std::min(p.icg, most);
+  plan.chunk_run = ceil_div(p.icg, ceil_div(p.icg, most));
   plan.chunk_taps_w = plan.chunk_run < p.icg ? 1 : std::min(p.taps_w, std::max<std::int64_t>(1, most / p.icg));
   plan.chunk_taps_h = plan.chunk_taps_w < p.taps_w || plan.chunk_run < p.icg
                           ? 1
@@ -71,13 +92,15 @@ DirectPlan plan_direct(const DirectConv<T>& original) {
   const DirectConv<T> p = flattened(original, kernels);
   DirectPlan plan{};
   const std::int64_t item = static_cast<std::int64_t>(sizeof(T));
-  const std::int64_t tile = kernels.max_pixels[p.ocg > kernels.vector_size ? 1 : 0];
   const double operations = 2.0 * static_cast<double>(p.n * p.out_h * p.out_w) *
                             static_cast<double>(p.taps_h * p.taps_w * p.icg) * static_cast<double>(p.ocg * p.groups);
   plan.threads = threads_for(operations);
   plan.channel_blocks = block_count(p.ocg, kernels.vector_size);
+  plan.wide = wants_wide(p, kernels);
   plan_weights(p, kernels, plan);
+  const std::int64_t tile = kernels.max_pixels[plan.wide ? 3 : p.ocg > kernels.vector_size ? 1 : 0];
   plan.source = plan_source<T>(p, tile);
+  plan.stream = streams(p, plan, kernels.vector_size);
 
   // Columns are split only where one row is too much.
   std::int64_t columns = p.out_w;
@@ -149,17 +172,24 @@ void run_block(const DirectConv<T>& p, const DirectPlan& plan, const Block& b, s
   T* output =
       p.output + b.image * p.output_image + b.row0 * p.output_row + b.column0 * p.output_pixel + b.group * p.ocg;
 
-  for (std::int64_t block = block0; block < block1; ++block) {
+  for (std::int64_t block = block0; block < block1;) {
     const std::int64_t first = block * 2 * vector;
-    const int vectors = block_vectors(p.ocg, first, vector);
-    const std::int64_t width = vectors * vector;
+    const bool wide = plan.wide && block + 1 < block1 && block_vectors(p.ocg, first + 2 * vector, vector) == 2;
+    const int vectors = wide ? 4 : block_vectors(p.ocg, first, vector);
+    block += wide ? 2 : 1;
+    const std::int64_t width = std::min(vectors, 2) * vector;  // of one block
     const T* block_weights = weights + first * p.icg * taps;
     ConvTileArgs<T> args{};
     args.input_pixel = source.pixel;
     args.input_tap_h = source.tap_h;
     args.output = output + first;
     args.output_pixel = p.output_pixel;
-    args.channels = static_cast<int>(std::min<std::int64_t>(width, p.ocg - first));
+    args.channels = static_cast<int>(std::min<std::int64_t>(vectors * vector, p.ocg - first));
+    // Each source pixel of a pointwise problem is read once by the first block, maybe from memory: fetch the next tile.
+    args.prefetch = block0 == first / (2 * vector) && plan.source.mode == SourceMode::in_place && taps == 1
+                        ? kernels.max_pixels[vectors - 1] * source.pixel
+                        : 0;
+    args.weight_block = width * p.icg * taps;
     args.bias = p.bias ? p.bias + b.group * p.ocg + first : nullptr;
     for (std::int64_t th = 0; th < p.taps_h; th += plan.chunk_taps_h)
       for (std::int64_t tw = 0; tw < p.taps_w; tw += plan.chunk_taps_w)
@@ -182,6 +212,7 @@ void run_block(const DirectConv<T>& p, const DirectPlan& plan, const Block& b, s
           const bool last =
               th + plan.chunk_taps_h >= p.taps_h && tw + plan.chunk_taps_w >= p.taps_w && r + plan.chunk_run >= p.icg;
           args.activation = last ? p.activation : Activation::none;
+          args.stream = last && plan.stream;
           run_tiles(p, b, source, args, vectors, kernels);
         }
   }
@@ -215,6 +246,7 @@ void run_direct(const DirectConv<T>& original) {
     const std::int64_t block0 = plan.channel_blocks * chunk / plan.channel_chunks;
     const std::int64_t block1 = plan.channel_blocks * (chunk + 1) / plan.channel_chunks;
     run_block(p, plan, b, block0, block1, scratch.as<T>() + thread * plan.scratch_elements, kernels);
+    if (plan.stream) kernels.store_fence();
   });
   const std::int64_t group_elements = packed_group_elements(p.ocg, p.icg, p.taps_h * p.taps_w, kernels.vector_size);
   if (p.weight[p.groups * group_elements] != T(0) && touches_padding<T>(original)) redo_border(original);

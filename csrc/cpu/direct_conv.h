@@ -19,6 +19,7 @@ struct DirectConv : ConvGrid<T> {
   std::int64_t ocg;
   std::int64_t output_image, output_row, output_pixel;  // elements between neighbours
   Activation activation;
+  bool may_stream;  // the output is the caller's memory, not scratch that is read again at once
 };
 
 struct DirectPlan {
@@ -27,6 +28,8 @@ struct DirectPlan {
   std::int64_t channel_blocks, channel_chunks;         // blocks of output channels, and shares of them for threads
   std::int64_t chunk_taps_h, chunk_taps_w, chunk_run;  // the part of the weights that stays in the L2 cache
   std::int64_t scratch_elements;                       // per thread
+  bool stream;                                         // stores go past the caches
+  bool wide;                                           // tiles of two blocks of output channels
   int threads;
 };
 

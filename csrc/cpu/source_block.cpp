@@ -12,6 +12,7 @@ namespace {
 constexpr std::int64_t kGatherAboveBytes = 4 * 1024 * 1024;  // rows scratch of one tile that calls for gathering
 constexpr std::int64_t kAliasBytes = 4096;                   // pixels this far apart share one set of the L1 cache
 constexpr std::int64_t kAliasChannels = 512;                 // below, a tile's pixels still fit the set
+constexpr std::int64_t kAliasPixels = 6;                     // ... and so do this many pixels of any size
 constexpr std::int64_t kPitchPadding = 16;
 
 struct Window {  // the source region under a block of outputs
@@ -131,7 +132,7 @@ template <class T>
 SourcePlan plan_source(const ConvGrid<T>& g, std::int64_t tile) {
   if (g.flat_w > 0) return {SourceMode::gather, g.taps_h * g.taps_w * g.icg};
   const bool copy = touches_padding(g) || (g.groups > 1 && g.taps_h * g.taps_w > 1) ||
-                    (aliases<T>(g.groups * g.icg * g.step_w) && g.out_w > 4);
+                    (aliases<T>(g.groups * g.icg * g.step_w) && std::min(g.out_w, tile) > kAliasPixels);
   if (!copy) return {SourceMode::in_place, g.groups * g.icg};
   return rows_or_gather(g, tile, g.icg, aliases<T>(g.icg * g.step_w) ? g.icg + kPitchPadding : g.icg);
 }

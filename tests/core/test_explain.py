@@ -46,6 +46,17 @@ def test_all_passes(suffix: str, dtype: np.dtype) -> None:
     assert not rows.layout_conversions
 
 
+def test_stores_past_the_caches_are_told() -> None:
+    def notes(batch: int, layout: str = "NHWC") -> str:
+        return " ".join(fastconv.explain("conv2d", (batch, 64, 64, 64), (256, 64, 1, 1), layout=layout)["notes"])
+
+    if fastconv.isa_active() == "baseline":
+        pytest.skip("the baseline's blocks are half a line")
+    assert "past" in notes(8)
+    assert "past" not in notes(1)
+    assert "past" not in notes(8, "NCHW")
+
+
 def test_copies_that_an_array_forces_are_named() -> None:
     x, w = np.ones((2, 3, 8, 8), np.float64), np.ones((4, 3, 3, 3), np.float64)
     assert fastconv.explain("conv2d", x, w).dtype == "float64"

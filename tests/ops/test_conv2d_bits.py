@@ -90,6 +90,37 @@ def test_bits_do_not_depend_on_alignment(geometry: Geometry, offset: int, isa: s
         assert_same_bits(got, {name: expected[name] for name in got})
 
 
+# Outputs and gradients of more than 8 MB, which are stored past the caches where they begin on a cache line.
+LARGE = [
+    Geometry(3, 64, (182, 181), (3, 3), padding=((1, 1), (1, 1)), batch=1),
+    Geometry(64, 96, (153, 151), (1, 1), batch=1),
+    Geometry(64, 32, (183, 181), (3, 3), (2, 2), ((1, 1), (1, 1)), batch=1),
+    Geometry(64, 128, (128, 130), (2, 2), (2, 2), groups=2, batch=2),
+]
+
+
+@pytest.mark.parametrize("geometry", LARGE, ids=str)
+def test_bits_do_not_depend_on_where_stores_go(geometry: Geometry, dtype: np.dtype, isa: str) -> None:
+    a = {name: array.astype(dtype) for name, array in geometry.normal.items()}
+    w, bias, options = a["weight"], a["bias"], {**geometry.options, "layout": "NHWC"}
+    x, gy = (to_layout(a[name], "NHWC") for name in ("input", "grad_output"))
+    results = []
+    for count, offset in ((1, 8), (1, 0), (2, 0), (3, 0), (2, 16)):
+        with fastconv.threads(count):
+            y, gx = shifted(gy, offset), shifted(x, offset)
+            ops.conv2d(x, w, bias, **options, activation="relu", out=y)
+            ops.conv2d_backward_input(x.shape, w, gy, **options, out=gx)
+            results.append((y, gx))
+    for y, gx in results[1:]:
+        assert y.tobytes() == results[0][0].tobytes()
+        assert gx.tobytes() == results[0][1].tobytes()
+    tolerance = 1e-4 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(
+        from_layout(results[1][0], "NHWC"), np.maximum(a["output"], 0), rtol=tolerance, atol=tolerance
+    )
+    np.testing.assert_allclose(from_layout(results[1][1], "NHWC"), a["grad_input"], rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize("geometry", [SHAPES[4], STRIDES[1], GROUPS[0]], ids=str)
 def test_strided_inputs_give_the_same_bits(geometry: Geometry, dtype: np.dtype) -> None:
     a = {name: array.astype(dtype) for name, array in geometry.normal.items()}

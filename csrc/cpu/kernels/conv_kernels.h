@@ -20,12 +20,15 @@ struct ConvTileArgs {
   std::int64_t taps_w, input_tap_w;
   std::int64_t run;  // contiguous elements under one tap: channels, or kw * channels where these are contiguous
   const T* weight;   // packed [taps_h][taps_w][run][block], the block zero-padded to whole vectors
-  const T* bias;     // `channels` values or null
+  std::int64_t weight_block;  // four vectors: elements from one block's weights to the next one's
+  const T* bias;              // `channels` values or null
   T* output;
   std::int64_t output_pixel;
   int channels;     // valid output channels of this block
   bool accumulate;  // start from what output holds (then bias is not read)
   Activation activation;
+  std::int64_t prefetch;  // elements ahead of the input to fetch meanwhile, 0 for none
+  bool stream;            // store past the caches: whole vectors at aligned addresses only, store_fence at the end
 };
 
 // One tile of weight gradients: up to max_entries consecutive (kw, ic) entries by one block of output channels.
@@ -82,9 +85,10 @@ constexpr int kWeightTileMaxEntries = 14;
 template <class T>
 struct ConvKernels {
   int vector_size;    // elements of one vector; a channel block is one or two vectors
-  int max_pixels[2];  // [vectors - 1]
+  int max_pixels[4];  // [vectors - 1]; tiles are one, two or (with 32 registers) four vectors wide
   int max_entries;
-  void (*conv_tile[2][kConvTileMaxPixels])(const ConvTileArgs<T>&);         // [vectors - 1][pixels - 1]
+  void (*conv_tile[4][kConvTileMaxPixels])(const ConvTileArgs<T>&);  // [vectors - 1][pixels - 1]
+  void (*store_fence)();                                             // makes streamed stores visible to other threads
   void (*weight_tile[2][kWeightTileMaxEntries])(const WeightTileArgs<T>&);  // [vectors - 1][entries - 1]
   void (*depthwise_row)(const DepthwiseRowArgs<T>&);
   void (*depthwise_backward_row)(const DepthwiseBackwardRowArgs<T>&);

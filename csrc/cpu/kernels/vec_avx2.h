@@ -38,6 +38,9 @@ struct Vec<float> {
   static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
   static Vec load_partial(const float* p, int n) { return {_mm256_maskload_ps(p, first_lanes32(n))}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
+  // Past the caches: p is aligned to the vector, and fence() comes before another thread reads.
+  void stream(float* p) const { _mm256_stream_ps(p, v); }
+  static void fence() { _mm_sfence(); }
   void store_partial(float* p, int n) const { _mm256_maskstore_ps(p, first_lanes32(n), v); }
 
   friend Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
@@ -80,6 +83,9 @@ struct Vec<double> {
   static Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
   static Vec load_partial(const double* p, int n) { return {_mm256_maskload_pd(p, first_lanes64(n))}; }
   void store(double* p) const { _mm256_storeu_pd(p, v); }
+  // Past the caches: p is aligned to the vector, and fence() comes before another thread reads.
+  void stream(double* p) const { _mm256_stream_pd(p, v); }
+  static void fence() { _mm_sfence(); }
   void store_partial(double* p, int n) const { _mm256_maskstore_pd(p, first_lanes64(n), v); }
 
   friend Vec operator+(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }

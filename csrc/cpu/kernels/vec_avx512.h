@@ -32,6 +32,9 @@ struct Vec<float> {
   static Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
   static Vec load_partial(const float* p, int n) { return {_mm512_maskz_loadu_ps(first_lanes16(n), p)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
+  // Past the caches: p is aligned to the vector, and fence() comes before another thread reads.
+  void stream(float* p) const { _mm512_stream_ps(p, v); }
+  static void fence() { _mm_sfence(); }
   void store_partial(float* p, int n) const { _mm512_mask_storeu_ps(p, first_lanes16(n), v); }
 
   friend Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
@@ -75,6 +78,9 @@ struct Vec<double> {
   static Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
   static Vec load_partial(const double* p, int n) { return {_mm512_maskz_loadu_pd(first_lanes8(n), p)}; }
   void store(double* p) const { _mm512_storeu_pd(p, v); }
+  // Past the caches: p is aligned to the vector, and fence() comes before another thread reads.
+  void stream(double* p) const { _mm512_stream_pd(p, v); }
+  static void fence() { _mm_sfence(); }
   void store_partial(double* p, int n) const { _mm512_mask_storeu_pd(p, first_lanes8(n), v); }
 
   friend Vec operator+(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }

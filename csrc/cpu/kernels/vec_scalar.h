@@ -36,6 +36,8 @@ struct Vec {
     return r;
   }
   void store(T* p) const { __builtin_memcpy(p, &lane, sizeof(Lanes)); }
+  void stream(T* p) const { store(p); }
+  static void fence() {}
   void store_partial(T* p, int n) const {
     for (int i = 0; i < kSize && i < n; ++i) p[i] = lane[i];
   }

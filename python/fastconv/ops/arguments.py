@@ -7,6 +7,7 @@ another dtype is refused with the cast to write. Shapes are judged in C++ (csrc/
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, cast
@@ -27,6 +28,7 @@ Activation: TypeAlias = Literal["none", "relu"]
 Algorithm: TypeAlias = Literal["auto", "direct", "winograd"]
 Shape4: TypeAlias = tuple[int, int, int, int]
 
+ALIGN_FROM_BYTES = 1 << 20  # below, the microsecond that it takes is felt
 PADDING_NAMES = ("valid", "same", "same_lower")
 _INT64_MAX = 2**63 - 1
 
@@ -256,8 +258,16 @@ def check_output(
 
 
 def allocate(op: str, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """`np.empty`, with the operation named when memory does not suffice."""
+    """`np.empty`, with the operation named when memory does not suffice.
+
+    Large arrays begin at a multiple of 64 bytes, so that no vector that a kernel stores straddles two cache lines.
+    """
     try:
-        return np.empty(tuple(shape), dtype)
+        nbytes = math.prod(shape) * dtype.itemsize
+        if nbytes < ALIGN_FROM_BYTES:
+            return np.empty(tuple(shape), dtype)
+        memory = np.empty(nbytes + 64, np.uint8)
+        start = -memory.ctypes.data % 64
+        return memory[start : start + nbytes].view(dtype).reshape(tuple(shape))
     except (MemoryError, ValueError):
         raise MemoryError(f"{op}: no memory for a result of shape {tuple(shape)} and dtype {dtype.name}") from None
