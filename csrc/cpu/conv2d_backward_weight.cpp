@@ -6,6 +6,7 @@
 
 #include "core/checked_math.h"
 #include "cpu/border.h"
+#include "cpu/collect_weight_gradient.h"
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
 #include "cpu/depthwise.h"
@@ -25,8 +26,6 @@ constexpr std::int64_t kTasks = 32;                       // shares of work, so 
 constexpr std::int64_t kSlice = 256;                      // input channels copied at once: few pages, few cache sets
 constexpr std::int64_t kBlocksPerTask = 2;                // channel blocks that share one copy of the source rows
 constexpr std::int64_t kPartialBytes = 32 * 1024 * 1024;  // most memory for the groups' partial sums
-constexpr int kLanes = 32;                                // widest channel block
-constexpr int kColumns = 128;                             // of the filters, transposed at once
 
 struct WeightPlan {
   SourcePlan source;
@@ -161,36 +160,6 @@ void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& 
   }
 }
 
-// Sums the partial gradients in order and brings [block][kh][kw][ic][oc] to (OC, IC/groups, KH, KW): some columns of
-// the filters at a time are brought into their order, then transposed.
-template <class T>
-void collect(const Conv2dShape& s, const WeightPlan& plan, const T* partial, T* grad_weight, bool accumulate,
-             const ConvKernels<T>& kernels) {
-  const std::int64_t icg = s.icg(), taps = s.kh * s.kw, filter = icg * taps, stride = s.groups * plan.group_elements;
-  const std::int64_t slices = ceil_div(filter, kColumns);
-  parallel_for(s.groups * plan.channel_blocks * slices, plan.threads, [&](std::int64_t task, int) {
-    const std::int64_t column0 = task % slices * kColumns, block = task / slices % plan.channel_blocks;
-    const std::int64_t columns = std::min<std::int64_t>(kColumns, filter - column0);
-    const std::int64_t group = task / slices / plan.channel_blocks, first = block * 2 * kernels.vector_size;
-    const std::int64_t width = block_vectors(s.ocg(), first, kernels.vector_size) * kernels.vector_size;
-    const std::int64_t valid = std::min(width, s.ocg() - first);
-    const T* from = partial + group * plan.group_elements + first * filter;
-    T* to = grad_weight + (group * s.ocg() + first) * filter + column0;
-    T totals[kColumns * kLanes];
-    for (std::int64_t column = 0; column < columns; ++column) {
-      const std::int64_t ic = (column0 + column) / taps, tap = (column0 + column) % taps;
-      const T* sums = from + (tap * icg + ic) * width;
-      T* total = totals + column * width;
-      std::copy_n(sums, width, total);
-      for (std::int64_t g = 1; g < plan.pixel_groups; ++g)
-        for (std::int64_t oc = 0; oc < width; ++oc) total[oc] += sums[g * stride + oc];
-    }
-    if (!accumulate) return kernels.transpose(totals, columns, valid, width, to, filter);
-    for (std::int64_t oc = 0; oc < valid; ++oc)
-      for (std::int64_t column = 0; column < columns; ++column) to[oc * filter + column] += totals[column * width + oc];
-  });
-}
-
 template <class T>
 void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_output, T* grad_weight,
                             bool accumulate) {
@@ -222,7 +191,7 @@ void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_
       add_block(s, grid, plan, b, block0, block1, grad_output, partial, scratch, index > begin, kernels);
     }
   });
-  collect(s, plan, partials.as<T>(), grad_weight, accumulate, kernels);
+  collect_weight_gradient(s, partials.as<T>(), plan.pixel_groups, grad_weight, accumulate, plan.threads);
 }
 
 constexpr std::int64_t kBiasGroups = 16;
@@ -240,10 +209,14 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* input, const T* grad_
   }
   const ChannelsLastInput<T> source(s.input_shape(), layout, input);
   const ChannelsLastInput<T> gradient(s.output_shape(), layout, grad_output);
-  if (takes_depthwise(s))
-    depthwise_backward_weight(s, source.data(), gradient.data(), grad_weight, accumulate);
-  else
-    direct_backward_weight(s, source.data(), gradient.data(), grad_weight, accumulate);
+  const Conv2dChoice choice = choose_conv2d<T>(s, Pass::backward_weight, algorithm);
+  if (choice.method() == Method::depthwise)
+    return depthwise_backward_weight(s, source.data(), gradient.data(), grad_weight, accumulate);
+  bool done = false;
+  if constexpr (std::is_same_v<T, float>)
+    done = choice.method() == Method::winograd &&
+           run_winograd_backward_weight(choice.tile(), s, source.data(), gradient.data(), grad_weight, accumulate);
+  if (!done) direct_backward_weight(s, source.data(), gradient.data(), grad_weight, accumulate);
 }
 
 template <class T>

@@ -37,8 +37,9 @@ void explain_problem(const Conv2dChoice& choice, DirectConv<T> problem, bool con
       const WinogradPlan plan = plan_winograd(choice.tile(), problem);
       e.scratch_bytes = std::max(e.scratch_bytes, plan.scratch_bytes);
       e.threads = std::max(e.threads, plan.threads);
-      if (plan.phases_h * plan.phases_w > 1)
-        e.notes.push_back("dilation: " + std::to_string(plan.phases_h * plan.phases_w) + " sub-grids of stride 1");
+      if (plan.grid.phases_h * plan.grid.phases_w > 1)
+        e.notes.push_back("dilation: " + std::to_string(plan.grid.phases_h * plan.grid.phases_w) +
+                          " sub-grids of stride 1");
       e.notes.push_back("tiles whose results are not finite are computed again by the direct kernel");
       return;
     }
@@ -120,7 +121,8 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
   } else {
     convert(s.input_shape(), "input NCHW -> NHWC");
     convert(s.output_shape(), "grad_output NCHW -> NHWC");
-    e.scratch_bytes = backward_weight_scratch_bytes<T>(s);
+    e.scratch_bytes = choice.method() == Method::winograd ? winograd_backward_weight_scratch_bytes(choice.tile(), s)
+                                                          : backward_weight_scratch_bytes<T>(s);
   }
   e.kernel = kernel_text(choice.method(), pass);
   if (!depthwise && 4 * lanes <= vector)

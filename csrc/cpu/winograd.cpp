@@ -19,66 +19,13 @@ constexpr std::int64_t kBlockTiles = 28;  // two register tiles; their points st
 constexpr std::int64_t kLargeBlockTiles = 56;  // where the filters come from memory, each visit should be worth it
 constexpr std::int64_t kLargeFilterBytes = 16 * 1024 * 1024;
 constexpr std::int64_t kMaxChannelChunks = 8;  // each transforms the same input again
-constexpr std::int64_t kPitchPad = 16;         // tiles' points a multiple of 4 KiB apart would share a cache set
 
 const WinogradKernels& winograd_kernels() { return active_kernels().winograd; }
 int vector_size() { return active_kernel_set<float>().conv.vector_size; }
 
-// Where tile `index` lies: its image, and the range of outputs that it covers, in steps of the dilation.
-struct TilePlace {
-  std::int64_t image, row, column;  // first output
-  int rows, columns;                // valid outputs; 0 where a phase has fewer tiles than the first
-};
-
-TilePlace place_tile(const DirectConv<float>& p, const WinogradPlan& plan, int outputs, std::int64_t index) {
-  TilePlace t{};
-  const std::int64_t tw = index % plan.tiles_w;
-  index /= plan.tiles_w;
-  const std::int64_t th = index % plan.tiles_h;
-  index /= plan.tiles_h;
-  t.row = index / plan.phases_w % plan.phases_h + th * outputs * plan.phases_h;
-  t.column = index % plan.phases_w + tw * outputs * plan.phases_w;
-  t.image = index / (plan.phases_h * plan.phases_w);
-  const auto covered = [&](std::int64_t first, std::int64_t size, std::int64_t step) {
-    return static_cast<int>(std::clamp<std::int64_t>(ceil_div(size - first, step), 0, outputs));
-  };
-  t.rows = covered(t.row, p.out_h, plan.phases_h);
-  t.columns = covered(t.column, p.out_w, plan.phases_w);
-  return t;
-}
-
-// Of `edge` source rows (or columns) first, first + step, ...: those inside [0, size).
-void inside(std::int64_t first, std::int64_t step, int edge, std::int64_t size, int& begin, int& end) {
-  const std::int64_t low = first < 0 ? ceil_div(-first, step) : 0;
-  const std::int64_t high = first < size ? ceil_div(size - first, step) : 0;
-  begin = static_cast<int>(std::min<std::int64_t>(low, edge));
-  end = static_cast<int>(std::clamp<std::int64_t>(high, begin, edge));
-}
-
 struct Task {
   std::int64_t group, tile0, tiles, block0, block1;
 };
-
-void input_to_points(WinogradTile tile, const DirectConv<float>& p, const WinogradPlan& plan, const Task& task,
-                     float* points) {
-  const auto transform = winograd_kernels().input[static_cast<int>(tile)];
-  const WinogradSize size = winograd_size(tile);
-  const std::int64_t pixel = p.groups * p.icg;
-  WinogradToPoints a{};
-  a.row = p.tap_step_h * p.source_w * pixel;
-  a.pixel = p.tap_step_w * pixel;
-  a.channels = p.icg;
-  a.point = task.tiles * plan.point_pitch;
-  for (std::int64_t i = 0; i < task.tiles; ++i) {
-    const TilePlace t = place_tile(p, plan, size.outputs, task.tile0 + i);
-    const std::int64_t ih = p.origin_h + t.row, iw = p.origin_w + t.column;
-    inside(ih, p.tap_step_h, size.edge(), p.source_h, a.row0, a.row1);
-    inside(iw, p.tap_step_w, size.edge(), p.source_w, a.column0, a.column1);
-    a.pixels = p.source + ((t.image * p.source_h + ih) * p.source_w + iw) * pixel + task.group * p.icg;
-    a.points = points + i * plan.point_pitch;
-    transform(a);
-  }
-}
 
 void multiply_points(WinogradTile tile, const DirectConv<float>& p, const WinogradPlan& plan, const Task& task,
                      const float* filters, int vectors, const float* points, float* products) {
@@ -116,10 +63,10 @@ void points_to_output(WinogradTile tile, const DirectConv<float>& p, const Winog
   a.channels = channels;
   a.bias = p.bias ? p.bias + channel : nullptr;
   a.activation = p.activation;
-  a.row = plan.phases_h * p.output_row;
-  a.pixel = plan.phases_w * p.output_pixel;
+  a.row = plan.grid.phases_h * p.output_row;
+  a.pixel = plan.grid.phases_w * p.output_pixel;
   for (std::int64_t i = 0; i < task.tiles; ++i) {
-    const TilePlace t = place_tile(p, plan, winograd_size(tile).outputs, task.tile0 + i);
+    const TilePlace t = place_tile(tile, plan.grid, p, task.tile0 + i);
     a.points = products + i * width;
     a.rows = t.rows, a.columns = t.columns;
     a.pixels = p.output + t.image * p.output_image + t.row * p.output_row + t.column * p.output_pixel + channel;
@@ -133,27 +80,26 @@ void redo_marked(WinogradTile tile, const DirectConv<float>& p, const WinogradPl
                  std::int64_t copies, const WeightView<float>& weight, float* packed) {
   const auto marked = [&](std::int64_t index) {
     bool any = false;
-    for (std::int64_t copy = 0; copy < copies; ++copy) any = any || marks[copy * plan.tiles + index] != 0;
+    for (std::int64_t copy = 0; copy < copies; ++copy) any = any || marks[copy * plan.grid.tiles + index] != 0;
     return any;
   };
   bool is_packed = false;
-  const int outputs = winograd_size(tile).outputs;
-  for (std::int64_t index = 0; index < plan.tiles; ++index) {
+  for (std::int64_t index = 0; index < plan.grid.tiles; ++index) {
     if (!marked(index)) continue;
     if (!is_packed) pack_weight(weight, vector_size(), packed);
     is_packed = true;
-    const TilePlace t = place_tile(p, plan, outputs, index);
+    const TilePlace t = place_tile(tile, plan.grid, p, index);
     std::int64_t columns = t.columns;
-    while ((index + 1) % plan.tiles_w != 0 && marked(index + 1))
-      columns += place_tile(p, plan, outputs, ++index).columns;
+    while ((index + 1) % plan.grid.tiles_w != 0 && marked(index + 1))
+      columns += place_tile(tile, plan.grid, p, ++index).columns;
     DirectConv<float> q = p;
     q.n = 1;
     q.source += t.image * p.source_h * p.source_w * p.groups * p.icg;
     q.output += t.image * p.output_image + t.row * p.output_row + t.column * p.output_pixel;
     q.origin_h += t.row, q.origin_w += t.column;
-    q.step_h = plan.phases_h, q.step_w = plan.phases_w;
+    q.step_h = plan.grid.phases_h, q.step_w = plan.grid.phases_w;
     q.out_h = t.rows, q.out_w = columns;
-    q.output_row *= plan.phases_h, q.output_pixel *= plan.phases_w;
+    q.output_row *= plan.grid.phases_h, q.output_pixel *= plan.grid.phases_w;
     q.weight = packed;
     if (q.out_h > 0 && q.out_w > 0) run_direct(q);
   }
@@ -200,63 +146,61 @@ WinogradPlan plan_winograd(WinogradTile tile, const DirectConv<float>& p) {
   const WinogradSize size = winograd_size(tile);
   const ConvKernels<float>& kernels = active_kernel_set<float>().conv;
   WinogradPlan plan{};
-  plan.phases_h = p.tap_step_h, plan.phases_w = p.tap_step_w;
-  plan.tiles_h = ceil_div(ceil_div(p.out_h, plan.phases_h), size.outputs);
-  plan.tiles_w = ceil_div(ceil_div(p.out_w, plan.phases_w), size.outputs);
-  plan.tiles = p.n * plan.phases_h * plan.phases_w * plan.tiles_h * plan.tiles_w;
+  plan.grid = winograd_grid(tile, p);
   plan.channel_blocks = block_count(p.ocg, kernels.vector_size);
-  const double products = 2.0 * static_cast<double>(plan.tiles * size.points()) *
+  const double products = 2.0 * static_cast<double>(plan.grid.tiles * size.points()) *
                           static_cast<double>(p.icg * p.groups) * static_cast<double>(p.ocg);
   plan.threads = threads_for(products);
 
   const std::int64_t filters =
       winograd_weight_elements(tile, 1, p.ocg, p.icg) * static_cast<std::int64_t>(sizeof(float));
   const std::int64_t most = filters > kLargeFilterBytes ? kLargeBlockTiles : kBlockTiles;
-  plan.blocks = ceil_div(plan.tiles, most);
+  plan.blocks = ceil_div(plan.grid.tiles, most);
   plan.channel_chunks = 1;
   const std::int64_t tasks = plan.blocks * p.groups;
   if (tasks < plan.threads)
     plan.channel_chunks =
         std::min({ceil_div(plan.threads, std::max<std::int64_t>(tasks, 1)), plan.channel_blocks, kMaxChannelChunks});
   else if (p.groups == 1)
-    plan.blocks = std::min(ceil_div(plan.blocks, plan.threads) * plan.threads, std::max<std::int64_t>(plan.tiles, 1));
-  plan.tiles_per_block = ceil_div(plan.tiles, std::max<std::int64_t>(plan.blocks, 1));
-  if (plan.tiles_per_block > 0) plan.blocks = ceil_div(plan.tiles, plan.tiles_per_block);
+    plan.blocks =
+        std::min(ceil_div(plan.blocks, plan.threads) * plan.threads, std::max<std::int64_t>(plan.grid.tiles, 1));
+  plan.tiles_per_block = ceil_div(plan.grid.tiles, std::max<std::int64_t>(plan.blocks, 1));
+  if (plan.tiles_per_block > 0) plan.blocks = ceil_div(plan.grid.tiles, plan.tiles_per_block);
 
-  plan.point_pitch = round_up(p.icg, 16) + kPitchPad;
+  plan.point_pitch = point_pitch(p.icg);
   const std::int64_t width = 2 * kernels.vector_size;
   plan.thread_elements = size.points() * plan.tiles_per_block * (plan.point_pitch + width);
   plan.scratch_bytes =
       (plan.threads * plan.thread_elements + direct_elements(p)) * static_cast<std::int64_t>(sizeof(float)) +
-      round_up(plan.tiles * p.groups * plan.channel_chunks, 64);
+      round_up(plan.grid.tiles * p.groups * plan.channel_chunks, 64);
   return plan;
 }
 
 void run_winograd(WinogradTile tile, const DirectConv<float>& p, const WeightView<float>& weight) {
   const WinogradPlan plan = plan_winograd(tile, p);
-  if (plan.tiles == 0) return;
+  if (plan.grid.tiles == 0) return;
   const int vector = vector_size();
   const std::int64_t points = winograd_size(tile).points();
   const std::int64_t group_elements = packed_group_elements(p.ocg, p.icg, points, vector);
   const std::int64_t copies = p.groups * plan.channel_chunks;
   // The direct filters' place is taken in advance, so that memory does not depend on the data; it is not touched.
   const Scratch direct(static_cast<std::size_t>(direct_elements(p)) * sizeof(float));
-  const Scratch marks(static_cast<std::size_t>(plan.tiles * copies));
+  const Scratch marks(static_cast<std::size_t>(plan.grid.tiles * copies));
   const Scratch scratch(static_cast<std::size_t>(plan.threads * plan.thread_elements) * sizeof(float));
-  std::memset(marks.as<std::uint8_t>(), 0, static_cast<std::size_t>(plan.tiles * copies));
+  std::memset(marks.as<std::uint8_t>(), 0, static_cast<std::size_t>(plan.grid.tiles * copies));
 
   parallel_for(plan.blocks * copies, plan.threads, [&](std::int64_t index, int thread) {
     const std::int64_t chunk = index % plan.channel_chunks, block = index / plan.channel_chunks % plan.blocks;
     Task task{};
     task.group = index / plan.channel_chunks / plan.blocks;
     task.tile0 = block * plan.tiles_per_block;
-    task.tiles = std::min(plan.tiles_per_block, plan.tiles - task.tile0);
+    task.tiles = std::min(plan.tiles_per_block, plan.grid.tiles - task.tile0);
     task.block0 = plan.channel_blocks * chunk / plan.channel_chunks;
     task.block1 = plan.channel_blocks * (chunk + 1) / plan.channel_chunks;
     float* input = scratch.as<float>() + thread * plan.thread_elements;
     float* products = input + points * plan.tiles_per_block * plan.point_pitch;
-    std::uint8_t* task_marks = marks.as<std::uint8_t>() + (task.group * plan.channel_chunks + chunk) * plan.tiles;
-    input_to_points(tile, p, plan, task, input);
+    std::uint8_t* task_marks = marks.as<std::uint8_t>() + (task.group * plan.channel_chunks + chunk) * plan.grid.tiles;
+    tiles_to_points(tile, plan.grid, p, task.group, task.tile0, task.tiles, plan.point_pitch, input);
     for (std::int64_t b = task.block0; b < task.block1; ++b) {
       const std::int64_t first = b * 2 * vector;
       const int vectors = block_vectors(p.ocg, first, vector);

@@ -7,6 +7,7 @@
 #include "cpu/direct_conv.h"
 #include "cpu/kernels/winograd_kernels.h"
 #include "cpu/pack_weight.h"
+#include "cpu/winograd_grid.h"
 
 namespace fastconv {
 
@@ -20,14 +21,19 @@ void pack_winograd_weight(WinogradTile tile, const WeightView<float>& weight, fl
 void run_winograd(WinogradTile tile, const DirectConv<float>& problem, const WeightView<float>& weight);
 
 struct WinogradPlan {
-  std::int64_t phases_h, phases_w;       // a dilated problem is one stride-1 problem per phase
-  std::int64_t tiles_h, tiles_w, tiles;  // of one phase, of one phase, of all images and phases
+  WinogradGrid grid;
   std::int64_t tiles_per_block, blocks;
   std::int64_t channel_blocks, channel_chunks;  // blocks of output channels, and shares of them for threads
   std::int64_t point_pitch;                     // elements from one tile's points to the next's
   std::int64_t thread_elements, scratch_bytes;
   int threads;
 };
+
+// The gradient of the filters. False: some result is not finite, which calls for the direct kernel; grad_weight is
+// untouched then.
+bool run_winograd_backward_weight(WinogradTile tile, const Conv2dShape& shape, const float* input,
+                                  const float* grad_output, float* grad_weight, bool accumulate);
+std::int64_t winograd_backward_weight_scratch_bytes(WinogradTile tile, const Conv2dShape& shape);
 
 WinogradPlan plan_winograd(WinogradTile tile, const DirectConv<float>& problem);
 
