@@ -16,6 +16,9 @@ std::int64_t backward_weight_scratch_bytes(const Conv2dShape& shape);  // conv2d
 
 namespace {
 
+constexpr const char* kStreamNote =
+    "outputs too large for the caches are stored past them (if aligned to 64 bytes)";
+
 template <class T>
 void explain_direct(const DirectConv<T>& problem, Conv2dExplanation& e) {
   const DirectPlan plan = plan_direct(problem);
@@ -24,7 +27,7 @@ void explain_direct(const DirectConv<T>& problem, Conv2dExplanation& e) {
   e.threads = std::max(e.threads, plan.threads);
   if (plan.source.mode == SourceMode::rows)
     e.notes.push_back("blocks of " + std::to_string(plan.rows_per_block) + " rows are copied with their zero padding");
-  if (plan.stream) e.notes.push_back("outputs too large for the caches are stored past them (if aligned to 64 bytes)");
+  if (plan.stream) e.notes.push_back(kStreamNote);
   if (plan.source.mode == SourceMode::gather)
     e.notes.push_back("windows are gathered: narrow rows, or a stride or dilation far wider than the kernel");
 }
@@ -40,6 +43,7 @@ void explain_problem(const Conv2dChoice& choice, DirectConv<T> problem, bool con
       if (plan.grid.phases_h * plan.grid.phases_w > 1)
         e.notes.push_back("dilation: " + std::to_string(plan.grid.phases_h * plan.grid.phases_w) +
                           " sub-grids of stride 1");
+      if (plan.stream) e.notes.push_back(kStreamNote);
       e.notes.push_back("tiles whose results are not finite are computed again by the direct kernel");
       return;
     }

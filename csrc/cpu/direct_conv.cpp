@@ -35,15 +35,11 @@ DirectConv<T> flattened(DirectConv<T> p, const ConvKernels<T>& kernels) {
   return p;
 }
 
-// Outputs that the caches cannot hold are stored past them: a plain store would first read the line from memory. Only
-// whole lines, stored once.
+// Only whole lines, stored once.
 template <class T>
 bool streams(const DirectConv<T>& p, const DirectPlan& plan, int vector) {
-  const auto whole = [](std::int64_t elements) { return elements * static_cast<std::int64_t>(sizeof(T)) % 64 == 0; };
-  return p.may_stream && p.n * p.output_image * static_cast<std::int64_t>(sizeof(T)) >= kStreamBytes &&
-         p.ocg % (2 * vector) == 0 && whole(2 * vector) && whole(p.output_pixel) && whole(p.output_row) &&
-         whole(p.output_image) && plan.chunk_run == p.icg && plan.chunk_taps_w == p.taps_w &&
-         plan.chunk_taps_h == p.taps_h && reinterpret_cast<std::uintptr_t>(p.output) % 64 == 0;
+  return may_stream(p, 2 * vector) && plan.chunk_run == p.icg && plan.chunk_taps_w == p.taps_w &&
+         plan.chunk_taps_h == p.taps_h;
 }
 
 // The smallest number of blocks, at least units / most, that shares `others` * blocks tasks evenly among the threads.
@@ -85,6 +81,14 @@ void plan_weights(const DirectConv<T>& p, const ConvKernels<T>& kernels, DirectP
 }
 
 }  // namespace
+
+template <class T>
+bool may_stream(const DirectConv<T>& p, std::int64_t channels) {
+  const auto whole = [](std::int64_t elements) { return elements * static_cast<std::int64_t>(sizeof(T)) % 64 == 0; };
+  return p.may_stream && p.n * p.output_image * static_cast<std::int64_t>(sizeof(T)) >= kStreamBytes &&
+         p.ocg % channels == 0 && whole(channels) && whole(p.output_pixel) && whole(p.output_row) &&
+         whole(p.output_image) && reinterpret_cast<std::uintptr_t>(p.output) % 64 == 0;
+}
 
 template <class T>
 DirectPlan plan_direct(const DirectConv<T>& original) {
@@ -252,6 +256,8 @@ void run_direct(const DirectConv<T>& original) {
   if (p.weight[p.groups * group_elements] != T(0) && touches_padding<T>(original)) redo_border(original);
 }
 
+template bool may_stream(const DirectConv<float>&, std::int64_t);
+template bool may_stream(const DirectConv<double>&, std::int64_t);
 template DirectPlan plan_direct(const DirectConv<float>&);
 template DirectPlan plan_direct(const DirectConv<double>&);
 template void run_direct(const DirectConv<float>&);

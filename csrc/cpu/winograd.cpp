@@ -63,6 +63,7 @@ void points_to_output(WinogradTile tile, const DirectConv<float>& p, const Winog
   a.channels = channels;
   a.bias = p.bias ? p.bias + channel : nullptr;
   a.activation = p.activation;
+  a.stream = plan.stream;
   a.row = plan.grid.phases_h * p.output_row;
   a.pixel = plan.grid.phases_w * p.output_pixel;
   for (std::int64_t i = 0; i < task.tiles; ++i) {
@@ -167,6 +168,7 @@ WinogradPlan plan_winograd(WinogradTile tile, const DirectConv<float>& p) {
   plan.tiles_per_block = ceil_div(plan.grid.tiles, std::max<std::int64_t>(plan.blocks, 1));
   if (plan.tiles_per_block > 0) plan.blocks = ceil_div(plan.grid.tiles, plan.tiles_per_block);
 
+  plan.stream = kernels.vector_size * sizeof(float) == 64 && may_stream(p, kernels.vector_size);
   plan.point_pitch = point_pitch(p.icg);
   const std::int64_t width = 2 * kernels.vector_size;
   plan.thread_elements = size.points() * plan.tiles_per_block * (plan.point_pitch + width);
@@ -210,6 +212,7 @@ void run_winograd(WinogradTile tile, const DirectConv<float>& p, const WeightVie
                        std::min<std::int64_t>(vectors * vector, p.ocg - first), vectors * vector, products,
                        task_marks + task.tile0);
     }
+    if (plan.stream) active_kernel_set<float>().conv.store_fence();
   });
   redo_marked(tile, p, plan, marks.as<std::uint8_t>(), copies, weight, direct.as<float>());
 }

@@ -192,7 +192,11 @@ bool winograd_output(const WinogradFromPoints& a) {
                            x = x + bias;
                            check = fma(x, zero, check);
                            if (relu) x = select(not_less_equal(x, zero), x, zero);
-                           store_lanes(x, a.pixels + i * a.row + j * a.pixel + c, lanes);
+                           float* to = a.pixels + i * a.row + j * a.pixel + c;
+                           if (a.stream)
+                             x.stream(to);
+                           else
+                             store_lanes(x, to, lanes);
                          });
   }
   return all_zero(check);

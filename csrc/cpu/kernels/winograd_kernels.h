@@ -45,6 +45,7 @@ struct WinogradFromPoints {
   Activation activation;
   float* pixels;
   std::int64_t row, pixel;
+  bool stream;  // store past the caches: whole vectors at aligned addresses only
 };
 
 // Filters between [tap][input][lanes] and [point][input][lanes].
