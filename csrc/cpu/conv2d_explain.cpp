@@ -16,8 +16,7 @@ std::int64_t backward_weight_scratch_bytes(const Conv2dShape& shape);  // conv2d
 
 namespace {
 
-constexpr const char* kStreamNote =
-    "outputs too large for the caches are stored past them (if aligned to 64 bytes)";
+constexpr const char* kStreamNote = "outputs too large for the caches are stored past them (if aligned to 64 bytes)";
 
 template <class T>
 void explain_direct(const DirectConv<T>& problem, Conv2dExplanation& e) {

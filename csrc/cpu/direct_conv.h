@@ -22,8 +22,8 @@ struct DirectConv : ConvGrid<T> {
   bool may_stream;  // the output is the caller's memory, not scratch that is read again at once
 };
 
-// Outputs that the caches cannot hold are stored past them: a plain store would first read the line from memory. Whether
-// this problem's are, when they are stored `channels` at a time.
+// Outputs that the caches cannot hold are stored past them: a plain store would first read the line from memory.
+// Whether this problem's are, when they are stored `channels` at a time.
 template <class T>
 bool may_stream(const DirectConv<T>& problem, std::int64_t channels);
 

@@ -16,7 +16,9 @@ namespace fastconv {
 
 namespace {
 
-constexpr std::int64_t kBlockTiles = 64;                  // summed in registers before the sums go back to memory
+constexpr std::int64_t kBlockTiles = 64;        // summed in registers before the sums go back to memory ...
+constexpr std::int64_t kLargeBlockTiles = 128;  // ... where that is the L3 cache, less often
+constexpr std::int64_t kLargeSumBytes = 1024 * 1024;
 constexpr std::int64_t kTileGroups = 16;                  // shares of work, so that more threads than two find some
 constexpr std::int64_t kPartialBytes = 32 * 1024 * 1024;  // most memory for the groups' partial sums
 
@@ -39,11 +41,12 @@ Plan make_plan(WinogradTile tile, const Conv2dShape& s, const ConvGrid<float>& p
   const int vector = vector_size();
   Plan plan{};
   plan.grid = winograd_grid(tile, problem);
-  plan.blocks = std::max<std::int64_t>(1, ceil_div(plan.grid.tiles, kBlockTiles));
-  plan.tiles_per_block = std::max<std::int64_t>(1, ceil_div(plan.grid.tiles, plan.blocks));
-  plan.blocks = std::max<std::int64_t>(1, ceil_div(plan.grid.tiles, plan.tiles_per_block));
   plan.channel_blocks = block_count(s.ocg(), vector);
   plan.group_points = packed_group_elements(s.ocg(), s.icg(), size.points(), vector);
+  const bool large = plan.group_points * static_cast<std::int64_t>(sizeof(float)) > kLargeSumBytes;
+  plan.blocks = std::max<std::int64_t>(1, ceil_div(plan.grid.tiles, large ? kLargeBlockTiles : kBlockTiles));
+  plan.tiles_per_block = std::max<std::int64_t>(1, ceil_div(plan.grid.tiles, plan.blocks));
+  plan.blocks = std::max<std::int64_t>(1, ceil_div(plan.grid.tiles, plan.tiles_per_block));
   plan.group_taps = packed_group_elements(s.ocg(), s.icg(), size.taps * size.taps, vector);
   const std::int64_t affordable =
       kPartialBytes / static_cast<std::int64_t>(sizeof(float)) / (s.groups * plan.group_points);
