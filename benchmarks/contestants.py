@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import timing
 from rivals import RIVALS
 from shapes import Layer
 
@@ -25,6 +28,7 @@ KEEP_MEMORY = {
 # took 3 times as long, 50 times where they spin. Contestants rest while others have their turn, so threads are bound.
 BIND_THREADS = {"OMP_PROC_BIND": "true", "OMP_PLACES": "cores"}
 CPUS = "FASTCONV_BENCH_CPUS"  # what this process could use before its first thread was bound
+SETTLED_S, SETTLE_MAX_S = 0.0005, 0.25
 KEPT = ", memory kept"  # ends the name of a column that was measured with these settings
 
 
@@ -73,6 +77,7 @@ class Process:
             status = self.process.wait()
             self.errors.seek(0)
             said = self.errors.read().strip().splitlines()[-1:] or [""]
+            self._release()
             self._start()
             raise RivalFailedError(f"its process ended with status {status}: {said[0]}")
         answer: dict[str, Any] = json.loads(line)
@@ -99,17 +104,30 @@ class Process:
         except RivalFailedError as error:
             return [], {self.key + self.suffix: str(error)}
 
+    def settle(self) -> None:
+        """Wait until its threads sleep: after a call they spin, PyTorch's 10 ms, ONNX Runtime's 30 ms, on our cores."""
+        clock = (~self.process.pid << 3) | 2  # Linux: the processor time of another process
+        start, used = time.monotonic(), time.clock_gettime(clock)
+        while time.monotonic() - start < SETTLE_MAX_S:
+            time.sleep(timing.PAUSE_S)  # two ticks of that clock
+            before, used = used, time.clock_gettime(clock)
+            if used - before < SETTLED_S:
+                break
+
     def forget(self) -> None:
         """Let it free the layer's arrays."""
         self.ask("drop")
 
     def close(self) -> None:
-        if self.process.stdin:
-            self.process.stdin.close()
+        """It ends when nothing more can come."""
+        self._release()
         self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
-        self.errors.close()
+
+    def _release(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout, self.errors):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +144,7 @@ class Remote:
 
     def sample(self, calls: int) -> float:
         answer = self.process.ask("sample", name=self.column, pass_name=self.pass_name, calls=calls)
+        self.process.settle()
         return float(answer["seconds"])
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import fastconv
+import machine
 import ours
 import peak
 import reference
@@ -123,6 +124,7 @@ class LayerRun:
         if options.twice:
             candidates |= {f"{who} again": candidate for who, candidate in contestants.items()}
         multiply_adds, peak_flops = peak.multiply_adds(options.dtype)
+        load = machine.OthersLoad([process.process.pid for process in setting.processes])
         times = timing.interleaved(candidates | {"peak": multiply_adds}, options.rounds, LIMIT_S)
         own = times["fastconv"].median_s
         rate = peak_flops / times.pop("peak").median_s
@@ -146,6 +148,7 @@ class LayerRun:
             "peak_share": self.layer.flops / own / rate,
             "copy_bytes_per_s": setting.peak.copy_bytes_per_s,
             "copy_share": traffic / own / setting.peak.copy_bytes_per_s,
+            "others_busy": load.share(),
             "times": {who: time.as_dict() for who, time in times.items()},
             "refused": refused,
         }

@@ -47,10 +47,15 @@ def _panels(results: Sequence[Result], **options: Any) -> tuple[Any, list[tuple[
     return figure, list(zip(counts, axes, strict=True))
 
 
+def _plain(value: float, _: int) -> str:
+    return f"{value:g}"
+
+
 def _roofline(results: Sequence[Result], setting: str) -> Any:
     """FLOP by byte against FLOP per second, with what the machine can do."""
     import matplotlib
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import NullFormatter
 
     figure, panels = _panels(results, sharex=True, sharey=True)
     colours = dict(zip(FAMILIES, matplotlib.colormaps["tab20"](np.linspace(0, 1, 20))[: len(FAMILIES)], strict=True))
@@ -79,6 +84,9 @@ def _roofline(results: Sequence[Result], setting: str) -> Any:
             f"{threads} thread{'s' * (threads > 1)}: multiply-adds {peak:.0f} GFLOP/s, copy {copy:.0f} GB/s",
             fontsize=11,
         )
+        panel.yaxis.set_major_formatter(_plain)
+        panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.xaxis.set_major_formatter(_plain)
         panel.grid(which="major", color="#dddddd", linewidth=0.6)
         panel.set_axisbelow(True)
     panels[0][1].set_ylabel("GFLOP/s, counted as the direct algorithm")
@@ -120,7 +128,7 @@ def _bars(results: Sequence[Result], setting: str) -> Any:
                 panel.plot([min(ratios), max(ratios)], [y, y], "-", color="#222222", linewidth=1)
         panel.axvline(1, color="black", linewidth=1)
         panel.set_xscale("log", base=2)
-        panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        panel.xaxis.set_major_formatter(_plain)
         panel.set_xlabel("best rival's time / ours: right of 1 we are faster")
         panel.grid(axis="x", color="#dddddd", linewidth=0.6)
         panel.set_axisbelow(True)

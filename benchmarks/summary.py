@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from arrays import PASSES
 from shapes import FAMILIES
-from table import SHORT_PASS, short_name
+from table import NOISY, SHORT_PASS, short_name
 
 Report: TypeAlias = dict[str, Any]
 WORST = 12
@@ -36,6 +36,7 @@ class Result:
     peak_flops_per_s: float
     copy_bytes_per_s: float
     algorithm: str
+    others_busy: float  # the part of all processors' time that strangers took meanwhile
     ratios: dict[str, float]  # the other's time by ours, measured in the same run
 
     @property
@@ -100,6 +101,7 @@ def _merged(rows: Sequence[dict[str, Any]]) -> Result:
         median(lambda row: row["peak_flops_per_s"]),
         median(lambda row: row["copy_bytes_per_s"]),
         first["algorithm"],
+        statistics.median(row["others_busy"] for row in rows),
         {who: statistics.median(values) for who, values in ratios.items()},
     )
 
@@ -126,6 +128,9 @@ def text(results: Sequence[Result]) -> str:
     for isa, threads, dtype in settings:
         chosen = [r for r in results if (r.isa, r.threads, r.dtype) == (isa, threads, dtype)]
         lines += ["", f"=== {isa}, {threads} thread{'s' * (threads > 1)}, {dtype}: {len(chosen)} rows"]
+        noisy = sum(r.others_busy > NOISY for r in chosen)
+        if noisy:
+            lines.append(f"other processes worked during {noisy} of them: measure these again on a quiet machine")
         prefixes = [prefix for prefix in ("torch", "") if any(r.best(prefix) for r in chosen)]
         if len(prefixes) == 2 and all(r.best("torch") == r.best() for r in chosen):
             prefixes.pop()

@@ -12,6 +12,7 @@ _SHORT = (
     ("onnxruntime", "ort"),
     ("fastconv ", "own "),
 )
+NOISY = 0.05  # of all processors' time taken by strangers: the row is marked
 EVERY = 30  # lines between two headings
 
 
@@ -43,7 +44,7 @@ class Table:
     def _heading(self) -> str:
         names = "".join(f"{short_name(who):>{self._width(who)}}" for who in self.columns)
         return (
-            f"\n{'layer':<28}{'batch':>6} {'pass':<12}{'isa':<9}{'thr':>3}{'ms':>10} {'±':>4}{'GFLOP/s':>9}{'peak':>6}"
+            f"\n{'layer':<28}{'batch':>6} {'pass':<12}{'isa':<9}{'thr':>3}{'ms':>10} {'±':>5}{'GFLOP/s':>9}{'peak':>6}"
             f"{'GB/s':>7}{'copy':>6} |{names}"
         )
 
@@ -59,8 +60,9 @@ class Table:
             else f"{'-':>{self._width(who)}}"
             for who in self.columns
         )
+        mark = "!" if row["others_busy"] > NOISY else " "
         return (
             f"{row['layer']:<28}{row['batch']:>6} {SHORT_PASS[row['pass']]:<12}{row['isa']:<9}{row['threads']:>3}"
-            f"{seconds * 1e3:>10.3f}{own['mad_s'] / seconds:>5.0%}{row['flops'] / seconds / 1e9:>9.1f}"
+            f"{seconds * 1e3:>10.3f}{mark}{own['mad_s'] / seconds:>5.0%}{row['flops'] / seconds / 1e9:>9.1f}"
             f"{row['peak_share']:>6.0%}{row['bytes'] / seconds / 1e9:>7.1f}{row['copy_share']:>6.0%} |{ratios}"
         )
