@@ -142,8 +142,8 @@ class Remote:
     def name(self) -> str:
         return self.column + self.process.suffix
 
-    def sample(self, calls: int) -> float:
-        answer = self.process.ask("sample", name=self.column, pass_name=self.pass_name, calls=calls)
+    def sample(self, calls: int, warm: int) -> float:
+        answer = self.process.ask("sample", name=self.column, pass_name=self.pass_name, calls=calls, warm=warm)
         self.process.settle()
         return float(answer["seconds"])
 

@@ -19,8 +19,8 @@ WARM_PART = 8  # this part of a sample's calls goes before it: wakes the threads
 class Sampler(Protocol):
     """A candidate that takes its own time, in another process for instance."""
 
-    def sample(self, calls: int) -> float:
-        """Seconds per call."""
+    def sample(self, calls: int, warm: int) -> float:
+        """Seconds per call, after some that do not count."""
 
 
 Candidate = Callable[[], object] | Sampler
@@ -39,11 +39,13 @@ class Timing:
         return {"median_s": self.median_s, "mad_s": self.mad_s, "samples": self.samples, "calls": self.calls}
 
 
-def sample(function: Callable[[], object], calls: int) -> float:
-    """Seconds per call, without the garbage collector."""
+def sample(function: Callable[[], object], calls: int, warm: int = 0) -> float:
+    """Seconds per call, after some that do not count, without the garbage collector."""
     collecting = gc.isenabled()
     gc.disable()
     try:
+        for _ in range(warm):
+            function()
         start = time.perf_counter()
         for _ in range(calls):
             function()
@@ -53,8 +55,8 @@ def sample(function: Callable[[], object], calls: int) -> float:
             gc.enable()
 
 
-def _sample(candidate: Candidate, calls: int) -> float:
-    return sample(candidate, calls) if callable(candidate) else candidate.sample(calls)
+def _sample(candidate: Candidate, calls: int, warm: int) -> float:
+    return sample(candidate, calls, warm) if callable(candidate) else candidate.sample(calls, warm)
 
 
 def interleaved(candidates: Mapping[str, Candidate], rounds: int = 9, limit_s: float = 5.0) -> dict[str, Timing]:
@@ -64,8 +66,7 @@ def interleaved(candidates: Mapping[str, Candidate], rounds: int = 9, limit_s: f
     """
     calls = {}
     for name, candidate in candidates.items():
-        _sample(candidate, 1)
-        calls[name] = max(1, round(SAMPLE_S / max(_sample(candidate, 1), 1e-9)))
+        calls[name] = max(1, round(SAMPLE_S / max(_sample(candidate, 1, warm=1), 1e-9)))
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     order = list(candidates)
     shuffle = random.Random(0).shuffle
@@ -75,9 +76,9 @@ def interleaved(candidates: Mapping[str, Candidate], rounds: int = 9, limit_s: f
         for name in order:
             if len(order) > 1:
                 time.sleep(PAUSE_S)
-                if calls[name] > 1:  # a slow call warms itself
-                    _sample(candidates[name], math.ceil(calls[name] / WARM_PART))
-            samples[name].append(_sample(candidates[name], calls[name]))
+            # A slow call warms itself.
+            warm = math.ceil(calls[name] / WARM_PART) if calls[name] > 1 and len(order) > 1 else 0
+            samples[name].append(_sample(candidates[name], calls[name], warm))
         if index >= 2 and time.perf_counter() - start > limit_s:
             break
     return {name: summary(values, calls[name]) for name, values in samples.items()}

@@ -55,8 +55,8 @@ class Worker:
         result = self.rivals[name].as_array(self._call(name, pass_name)())
         return {"error": reference.relative_error(result, expected)}
 
-    def sample(self, name: str, pass_name: str, calls: int) -> dict[str, Any]:
-        return {"seconds": timing.sample(self._call(name, pass_name), calls)}
+    def sample(self, name: str, pass_name: str, calls: int, warm: int) -> dict[str, Any]:
+        return {"seconds": timing.sample(self._call(name, pass_name), calls, warm)}
 
     def drop(self) -> dict[str, Any]:
         self.rivals.clear()

@@ -135,7 +135,7 @@ def test_candidates_take_turns(suite: Suite, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(timing, "SAMPLE_S", 1e-4)
 
     class Remote:
-        def sample(self, calls: int) -> float:
+        def sample(self, calls: int, warm: int) -> float:
             return 0.25
 
     times = timing.interleaved({"here": lambda: sum(range(100)), "there": Remote()}, rounds=5)
@@ -167,7 +167,7 @@ def test_a_rival_that_dies_is_reported_and_started_again(suite: Suite, tmp_path:
         )
         remotes, refused = process.prepare(layer, tmp_path, {"forward": 1e-5})
         assert [remote.name for remote in remotes] == ["numpy", "numpy loop"]
-        assert remotes[0].sample(1) > 0
+        assert remotes[0].sample(1, warm=1) > 0
         np.save(tmp_path / "forward.npy", np.ones(layer.output_shape, np.float32))
         assert "differs from ours" in process.prepare(layer, tmp_path, {"forward": 1e-5})[1]["numpy"]
     finally:
