@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-ALGORITHMS = ("auto", "direct", "winograd")
+from typing import Literal, TypeAlias, get_args
+
+Algorithm: TypeAlias = Literal["auto", "direct", "winograd"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
 
 class Config:
@@ -14,14 +17,15 @@ class Config:
         Raise RuntimeError where `fastconv.explain` would report a slow path: a copy forced by an array's strides or
         alignment, or a generic kernel.
     algo : str, default "auto"
-        What `algo="auto"` means: the library's choice ("auto"), or one algorithm for every call.
+        What `algo="auto"` means: the library's choice ("auto"), or one algorithm for every call; "direct": sums as the
+        definition writes them; "winograd": Winograd's wherever it can compute a convolution.
     """
 
     __slots__ = ("_algo", "_strict")
 
     def __init__(self) -> None:
         self._strict = False
-        self._algo = "auto"
+        self._algo: Algorithm = "auto"
 
     @property
     def strict(self) -> bool:
@@ -34,11 +38,11 @@ class Config:
         self._strict = value
 
     @property
-    def algo(self) -> str:
+    def algo(self) -> Algorithm:
         return self._algo
 
     @algo.setter
-    def algo(self, value: str) -> None:
+    def algo(self, value: Algorithm) -> None:
         if value not in ALGORITHMS:
             raise ValueError(f"config: algo must be one of {', '.join(map(repr, ALGORITHMS))}, got {value!r}")
         self._algo = value

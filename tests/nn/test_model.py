@@ -7,10 +7,11 @@ import threading
 import numpy as np
 import pytest
 
+import fastconv
 import networks
 from fastconv import _core
 from fastconv.losses import SoftmaxCrossEntropy
-from fastconv.nn import Conv2d, Flatten, Linear, Model, Sequential
+from fastconv.nn import Conv2d, Flatten, Linear, Model, ReLU, Sequential
 from fastconv.optim import SGD
 
 
@@ -242,3 +243,31 @@ def test_sequential_takes_layers_only() -> None:
     with pytest.raises(ValueError, match="Sequential: needs at least one layer"):
         Sequential()
     assert isinstance(Sequential([Flatten(), Linear(None, 2)]), Model)
+
+
+def test_the_algorithm_is_chosen_per_layer_model_and_process(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((2, 16, 12, 12)).astype(np.float32)
+
+    def predict(model_algo: str = "auto", layer_algo: str = "auto") -> bytes:
+        layer = Conv2d(16, 16, 3, algo=layer_algo)
+        return Sequential(layer, input_shape=(16, 12, 12), seed=1, algo=model_algo).predict(x).tobytes()
+
+    automatic, direct = predict(), predict("direct")
+    assert automatic != direct
+    assert predict("auto", "direct") == direct
+    assert predict("winograd", "direct") == direct
+    assert predict("direct", "winograd") == automatic
+    model = Sequential(Conv2d(16, 16, 3), input_shape=(16, 12, 12), seed=1)
+    assert model.predict(x).tobytes() == automatic
+    fastconv.config.algo = "direct"
+    try:
+        assert model.predict(x).tobytes() == direct  # the programs of another choice are not reused
+        assert predict("winograd") == automatic
+    finally:
+        fastconv.config.algo = "auto"
+    assert model.predict(x).tobytes() == automatic
+    for wrong, error in (("fast", ValueError), (1, TypeError)):
+        with pytest.raises(error, match="algo must be one of"):
+            Conv2d(16, 16, 3, algo=wrong)
+        with pytest.raises(error, match="Model: algo must be one of"):
+            Sequential(ReLU(), input_shape=(3,), algo=wrong)

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fastconv import _core
+from fastconv._config import Algorithm
 from fastconv.nn import init
 from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
@@ -36,6 +37,8 @@ class Conv2d(Layer):
     bias : bool, default True
     activation : None or "relu"
         Applied in the convolution's last store.
+    algo : "auto", "direct" or "winograd", default "auto"
+        "auto" is the model's `algo`, and where that is "auto" too, `fastconv.config.algo`.
     name, seed
         See `Layer`.
 
@@ -68,6 +71,7 @@ class Conv2d(Layer):
         bias: bool = True,
         activation: str | None = None,
         *,
+        algo: str = "auto",
         name: str | None = None,
         seed: int | np.random.Generator | None = None,
     ) -> None:
@@ -80,6 +84,7 @@ class Conv2d(Layer):
         self.dilation = arguments.pair(op, "dilation", dilation)
         self.groups = arguments.integer(op, "groups", groups)
         self.activation = arguments.activation(op, activation)
+        self.algo = arguments.own_algorithm(op, algo)
         if not isinstance(bias, bool | np.bool_):
             raise TypeError(f"{op}: bias must be True or False, got {arguments.describe(bias)}")
         if self.groups < 1 or self.out_channels < 1 or self.out_channels % self.groups:
@@ -93,7 +98,7 @@ class Conv2d(Layer):
         self._with_bias = bool(bias)
         self._weight: Parameter | None = None
         self._bias: Parameter | None = None
-        self._packed: dict[Shape, PackedWeight] = {}
+        self._packed: dict[tuple[Shape, Algorithm], PackedWeight] = {}
         if in_channels is not None:
             channels = arguments.integer(op, "in_channels", in_channels)
             if channels < 1 or channels % self.groups:
@@ -159,12 +164,16 @@ class Conv2d(Layer):
         masks = frame.activation == "relu" and not frame.grad_is_masked
         return Needs(inputs=frame.wants(self.weight), output=masks, writes_grad_output=masks)
 
-    def packed(self, geometry: _core.Conv2dShape) -> PackedWeight:
-        """Return the weight packed for this geometry (of any batch)."""
-        key = geometry.input_shape[1:]
+    def algorithm(self, frame: Frame) -> Algorithm:
+        """Return the layer's own algorithm, or the frame's."""
+        return frame.algo if self.algo == "auto" else self.algo
+
+    def packed(self, geometry: _core.Conv2dShape, algo: Algorithm) -> PackedWeight:
+        """Return the weight packed for this geometry (of any batch) and algorithm."""
+        key = geometry.input_shape[1:], algo
         if key not in self._packed:
             self._packed[key] = PackedWeight(
-                self.weight, lambda weight: _core.conv2d_pack_weight(geometry, weight, "forward")
+                self.weight, lambda weight: _core.conv2d_pack_weight(geometry, weight, "forward", algo=algo)
             )
         return self._packed[key]
 
@@ -180,15 +189,16 @@ class Conv2d(Layer):
             frame.output,
             layout=frame.layout,
             activation=frame.activation,
+            algo=self.algorithm(frame),
         )
         if frame.with_backward:
             return [run]
-        packed = self.packed(geometry)
+        packed = self.packed(geometry, self.algorithm(frame))
         return [lambda: run(packed_weight=packed.array())]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
-        grad, layout = frame.grad_output, frame.layout
+        grad, layout, algo = frame.grad_output, frame.layout, self.algorithm(frame)
         calls: list[Call] = []
         if frame.activation == "relu" and not frame.grad_is_masked:
             calls.append(partial(_core.relu_backward, grad, frame.output, grad))
@@ -205,13 +215,22 @@ class Conv2d(Layer):
                     grad,
                     into,
                     layout=layout,
+                    algo=algo,
                     accumulate=more,
                 )
             )
         grad_input: Array | None = frame.grad_inputs[0]
         if grad_input is not None:
             calls.append(
-                partial(_core.conv2d_backward_input, geometry, self.weight.data, grad, grad_input, layout=layout)
+                partial(
+                    _core.conv2d_backward_input,
+                    geometry,
+                    self.weight.data,
+                    grad,
+                    grad_input,
+                    layout=layout,
+                    algo=algo,
+                )
             )
         return calls
 
@@ -221,21 +240,20 @@ class Conv2d(Layer):
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
-        return conv2d_bytes(geometry, frame)
+        return conv2d_bytes(geometry, frame, self.algorithm(frame))
 
     def flops(self, *shapes: Shape) -> int:
         return self.geometry(1, shapes[0]).flops
 
 
-def conv2d_bytes(geometry: _core.Conv2dShape, frame: Frame) -> tuple[int, int]:
+def conv2d_bytes(geometry: _core.Conv2dShape, frame: Frame, algo: Algorithm = "auto") -> tuple[int, int]:
     """Return scratch and packed bytes of one convolution, as `explain` tells them."""
     name: Literal["float32", "float64"] = "float32" if frame.dtype == np.float32 else "float64"
-    forward = _core.conv2d_explain(geometry, "forward", name, layout=frame.layout)
-    scratch = [forward["scratch_bytes"]]
+    passes: list[Literal["forward", "backward_input", "backward_weight"]] = ["forward"]
     if frame.with_backward:
-        scratch.append(_core.conv2d_explain(geometry, "backward_input", name, layout=frame.layout)["scratch_bytes"])
-        scratch.append(_core.conv2d_explain(geometry, "backward_weight", name, layout=frame.layout)["scratch_bytes"])
-    return max(scratch), forward["packed_weight_bytes"]
+        passes += ["backward_input", "backward_weight"]
+    plans = [_core.conv2d_explain(geometry, which, name, layout=frame.layout, algo=algo) for which in passes]
+    return max(plan["scratch_bytes"] for plan in plans), plans[0]["packed_weight_bytes"]
 
 
 def _four(shape: Shape) -> Shape4:

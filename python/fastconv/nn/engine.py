@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._config import Algorithm, config
 from fastconv.nn.frame import Shape
 from fastconv.nn.graph import Graph
 from fastconv.nn.program import Losses, Program
@@ -31,7 +33,8 @@ class Engine:
         Held while a program runs: calls from several threads take turns.
     """
 
-    def __init__(self, graph: Graph, generator: np.random.Generator) -> None:
+    def __init__(self, graph: Graph, generator: np.random.Generator, algo: Algorithm = "auto") -> None:
+        self._algo = algo
         self._graph = graph
         self._generator = generator
         self._programs: OrderedDict[Hashable, Program] = OrderedDict()
@@ -45,6 +48,7 @@ class Engine:
 
     def plan(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any], mode: Mode, losses: Losses) -> Program:
         """Return the program, not bound yet if it is new."""
+        mode = replace(mode, algo=config.algo if self._algo == "auto" else self._algo)
         frozen = tuple(parameter.trainable for layer in self._graph.layers for parameter in layer.parameters().values())
         key = (tuple(input_shapes), dtype, mode, tuple(losses), frozen)
         program = self._programs.get(key)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fastconv._config import Algorithm
 from fastconv.nn.parameter import Parameter
 from fastconv.ops.arguments import Activation, Array, Layout, memory_shape
 
@@ -55,6 +56,8 @@ class Frame:
         backward computes the gradients of trainable parameters, not of inputs only.
     activation : "none" or "relu"
         What the layer applies before it stores its output: its own, or a ReLU layer that the engine fused into it.
+    algo : "auto", "direct" or "winograd"
+        For convolutions that do not choose for themselves.
     grad_is_masked : bool
         The ReLU's share of backward was done already, by the max pool behind it.
     masks_grad : bool
@@ -69,6 +72,7 @@ class Frame:
     with_backward: bool = False
     with_parameters: bool = True
     activation: Activation = "none"
+    algo: Algorithm = "auto"
     grad_is_masked: bool = False
     masks_grad: bool = False
     generator: np.random.Generator | None = None

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, overload
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastconv._config import config
 from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.graph import Node
 from fastconv.nn.parameter import Parameter
@@ -206,6 +207,7 @@ class Layer:
             training=training,
             with_backward=True,
             activation=self.activation,
+            algo=config.algo,
             generator=self.generator,
         )
         frame.inputs = arrays

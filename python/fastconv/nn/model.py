@@ -40,6 +40,8 @@ class Model(Network):
         Of the parameters and of all arithmetic; batches are cast to it.
     layout : "NCHW" or "NHWC", default "NCHW"
         How 4-D arrays that go in and come out lie in memory. Shapes in this API are (C, H, W) in both.
+    algo : "auto", "direct" or "winograd", default "auto"
+        For convolutions that do not choose for themselves; "auto" is `fastconv.config.algo`.
 
     Attributes
     ----------
@@ -62,8 +64,9 @@ class Model(Network):
         seed: int | np.random.Generator = 0,
         dtype: DTypeLike = "float32",
         layout: str = "NCHW",
+        algo: str = "auto",
     ) -> None:
-        super().__init__(inputs, outputs, seed=seed, dtype=dtype, layout=layout)
+        super().__init__(inputs, outputs, seed=seed, dtype=dtype, layout=layout, algo=algo)
         self.optimizer: Optimizer | None = None
         self._losses: tuple[Loss | None, ...] = ()
         self._metrics: dict[str, Metric] = {}

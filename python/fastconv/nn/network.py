@@ -31,12 +31,14 @@ class Network:
         seed: int | np.random.Generator = 0,
         dtype: DTypeLike = "float32",
         layout: str = "NCHW",
+        algo: str = "auto",
     ) -> None:
         self.graph = Graph(*([nodes] if isinstance(nodes, Node) else nodes for nodes in (inputs, outputs)))
         self._dtype = float_dtype("Model", dtype)
         self.layout = arguments.layout("Model", layout)
+        self.algo = arguments.own_algorithm("Model", algo)
         self._rng = np.random.default_rng(seed)
-        self._engine = Engine(self.graph, self._rng)
+        self._engine = Engine(self.graph, self._rng, self.algo)
         self._built = False
         shapes = [node.shape for node in self.graph.inputs]
         if None not in shapes:
@@ -110,7 +112,7 @@ class Network:
         if not isinstance(generator, np.random.Generator):
             raise TypeError(f"Model: rng must be a numpy.random.Generator, got {arguments.describe(generator)}")
         self._rng = generator
-        self._engine = Engine(self.graph, generator)
+        self._engine = Engine(self.graph, generator, self.algo)
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all parameters by name."""

@@ -22,7 +22,7 @@ class Sequential(Model):
     *layers : Layer, or one sequence of them
     input_shape : tuple of int, optional
         (C, H, W) or (F,) of one sample; without it the model is built when it sees its first batch.
-    seed, dtype, layout
+    seed, dtype, layout, algo
         See `Model`.
 
     Examples
@@ -37,6 +37,7 @@ class Sequential(Model):
         seed: int | np.random.Generator = 0,
         dtype: DTypeLike = "float32",
         layout: str = "NCHW",
+        algo: str = "auto",
     ) -> None:
         chain = list(layers[0]) if len(layers) == 1 and isinstance(layers[0], list | tuple) else list(layers)
         start = node = Input(input_shape)
@@ -46,4 +47,4 @@ class Sequential(Model):
             if not isinstance(layer, Layer | Model):
                 raise TypeError(f"Sequential: layers must be Layers, got {arguments.describe(layer)} at place {place}")
             node = layer(node)
-        super().__init__(start, node, seed=seed, dtype=dtype, layout=layout)
+        super().__init__(start, node, seed=seed, dtype=dtype, layout=layout, algo=algo)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv._config import Algorithm
 from fastconv.nn.activation import ReLU
 from fastconv.nn.arena import Slot
 from fastconv.nn.frame import Frame, Needs, Shape
@@ -84,6 +85,7 @@ class Mode:
     training: bool = False
     with_backward: bool = False
     with_parameters: bool = True  # backward computes the parameters' gradients
+    algo: Algorithm = "auto"  # of convolutions that do not choose for themselves
     keep: tuple[Node, ...] = ()  # feature maps to be read after the run
     keep_grad: tuple[Node, ...] = ()  # nodes whose gradient is to be read
 
@@ -119,6 +121,7 @@ def lower(
             with_backward=mode.with_backward,
             with_parameters=mode.with_parameters,
             activation=node.layer.activation,
+            algo=mode.algo,
             generator=generator,
         )
         steps.append(Step(node.layer, frame, inputs, value))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
-from fastconv._config import ALGORITHMS, config
+from fastconv._config import ALGORITHMS, Algorithm, config
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 Pair: TypeAlias = tuple[int, int]
@@ -25,7 +25,6 @@ ExplicitPadding: TypeAlias = tuple[Pair, Pair]
 PaddingArgument: TypeAlias = int | str | Sequence[int] | Sequence[Sequence[int]]
 Layout: TypeAlias = Literal["NCHW", "NHWC"]
 Activation: TypeAlias = Literal["none", "relu"]
-Algorithm: TypeAlias = Literal["auto", "direct", "winograd"]
 Shape4: TypeAlias = tuple[int, int, int, int]
 
 ALIGN_FROM_BYTES = 1 << 20  # below, the microsecond that it takes is felt
@@ -119,8 +118,13 @@ def activation(op: str, value: object) -> Activation:
 
 def algorithm(op: str, value: object) -> Algorithm:
     """ "auto" gives way to `fastconv.config.algo`."""
-    chosen = _choice(op, "algo", value, ALGORITHMS)
-    return cast(Algorithm, config.algo if chosen == "auto" else chosen)
+    chosen = own_algorithm(op, value)
+    return config.algo if chosen == "auto" else chosen
+
+
+def own_algorithm(op: str, value: object) -> Algorithm:
+    """As the caller wrote it; "auto" may still give way to a model's or the process's choice."""
+    return cast(Algorithm, _choice(op, "algo", value, ALGORITHMS))
 
 
 # Arrays

@@ -80,8 +80,10 @@ def conv2d(
         How `input` and the result lie in memory. It is never guessed from strides.
     activation : None or "relu", optional
         Applied as the result is stored, at no cost.
-    algo : "auto" or "direct", default "auto"
-        "auto" is `fastconv.config.algo`, which is the library's choice unless set. See `fastconv.explain`.
+    algo : "auto", "direct" or "winograd", default "auto"
+        "direct": the sum above as it stands. "winograd": minimal filtering wherever it can compute the pass (float32,
+        stride 1, 3x3 or 5x5, 16 channels a group or more), direct elsewhere. "auto" is `fastconv.config.algo`, which is
+        the library's choice unless set. `fastconv.explain` tells what is chosen, docs/numerics.md what error it has.
     out : ndarray, optional
         Takes the result: right shape and dtype, C-contiguous, writeable, not overlapping an input.
 
