@@ -182,13 +182,32 @@ DEPTHWISE = [
     Geometry(40, 40, (4, 4), (1, 1), groups=40),
 ]
 
+IMAGE_TILES = [  # small maps in large batches, much padding
+    Geometry(7, 20, (3, 3), (3, 3), padding=_pad(2), batch=17),
+    Geometry(6, 33, (4, 3), (5, 4), padding=((3, 2), (2, 3)), groups=3, batch=9),
+    Geometry(5, 9, (5, 4), (3, 3), (2, 1), ((4, 3), (5, 2)), (2, 3), batch=30),
+    Geometry(64, 48, (5, 5), (3, 3), batch=16),
+]
+
 EMPTY = [
     Geometry(3, 4, (5, 6), (3, 3), batch=0),
     Geometry(4, 4, (5, 6), (3, 3), padding=_pad(1), groups=4, batch=0),
 ]
 
 ALL = (
-    WIDTHS + OUTPUTS + WIDE + INPUTS + BIG_BLOCKS + SHAPES + STRIDES + PADDINGS + DILATIONS + GROUPS + DEPTHWISE + EMPTY
+    WIDTHS
+    + OUTPUTS
+    + WIDE
+    + INPUTS
+    + BIG_BLOCKS
+    + SHAPES
+    + STRIDES
+    + PADDINGS
+    + DILATIONS
+    + GROUPS
+    + DEPTHWISE
+    + IMAGE_TILES
+    + EMPTY
 )
 SMALL = [SHAPES[4], STRIDES[1], STRIDES[4], PADDINGS[1], DILATIONS[1], GROUPS[1], DEPTHWISE[6]]
 

@@ -33,10 +33,24 @@ Sizes sizes_of(const Conv2dShape& s, Pass pass, int vector) {
           static_cast<double>(ceil_div(inputs, vector))};
 }
 
+// Pairs of an output and a tap that lies inside the image, along one axis; what small maps of a batch are multiplied
+// by.
+double taps_inside(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t pad,
+                   std::int64_t dilation) {
+  double pairs = 0;
+  for (std::int64_t k = 0; k < kernel; ++k) {
+    const std::int64_t shift = pad - k * dilation;  // output o reads input o * stride - shift
+    const std::int64_t first = shift > 0 ? ceil_div(shift, stride) : 0;
+    const std::int64_t end = in + shift > 0 ? std::min(ceil_div(in + shift, stride), out) : 0;
+    pairs += static_cast<double>(std::max<std::int64_t>(end - first, 0));
+  }
+  return pairs;
+}
+
 double direct_cost(const Conv2dShape& s, const Sizes& z) {
-  const double places = static_cast<double>(s.oh) * static_cast<double>(s.ow);
-  return static_cast<double>(s.groups) * places * static_cast<double>(s.kh * s.kw) * z.inputs * z.output_vectors /
-         kDirectShare;
+  const double pairs = taps_inside(s.ih, s.oh, s.kh, s.stride_h, s.pad_top, s.dilation_h) *
+                       taps_inside(s.iw, s.ow, s.kw, s.stride_w, s.pad_left, s.dilation_w);
+  return static_cast<double>(s.groups) * pairs * z.inputs * z.output_vectors / kDirectShare;
 }
 
 double tiles_along(double size, std::int64_t dilation, int outputs) {

@@ -7,6 +7,7 @@
 
 #include "core/checked_math.h"
 #include "cpu/border.h"
+#include "cpu/image_tiles.h"
 #include "cpu/pack_weight.h"
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
@@ -99,6 +100,8 @@ DirectPlan plan_direct(const DirectConv<T>& original) {
   const double operations = 2.0 * static_cast<double>(p.n * p.out_h * p.out_w) *
                             static_cast<double>(p.taps_h * p.taps_w * p.icg) * static_cast<double>(p.ocg * p.groups);
   plan.threads = threads_for(operations);
+  plan.image_tiles = takes_image_tiles(original);
+  if (plan.image_tiles) return plan;
   plan.channel_blocks = block_count(p.ocg, kernels.vector_size);
   plan.wide = wants_wide(p, kernels);
   plan_weights(p, kernels, plan);
@@ -230,6 +233,7 @@ void run_direct(const DirectConv<T>& original) {
   const DirectConv<T> p = flattened(original, kernels);
   if (p.n * p.out_h * p.out_w == 0) return;
   const DirectPlan plan = plan_direct(original);
+  if (plan.image_tiles) return run_image_tiles(original, plan.threads);
   const Scratch scratch(static_cast<std::size_t>(plan.threads * plan.scratch_elements) * sizeof(T));
   const std::int64_t blocks = plan.row_blocks * plan.column_blocks * plan.channel_chunks;
 

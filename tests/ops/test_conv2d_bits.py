@@ -27,6 +27,7 @@ HEAVY = [
     Geometry(3, 32, (40, 40), (7, 7), (2, 2), ((3, 3), (3, 3)), batch=5),
     Geometry(64, 48, (28, 28), (1, 1), batch=3),
     Geometry(1, 32, (28, 28), (3, 3), batch=11),
+    Geometry(64, 64, (3, 3), (3, 3), padding=((2, 2), (2, 2)), batch=11),
     Geometry(48, 48, (30, 30), (3, 3), padding=((1, 1), (1, 1)), groups=48, batch=5),
     Geometry(32, 32, (28, 28), (5, 5), padding=((2, 2), (2, 2)), groups=4, batch=3),
 ]

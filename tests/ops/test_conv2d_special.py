@@ -14,6 +14,7 @@ from conv2d_cases import (
     BIG_BLOCKS,
     DEPTHWISE,
     GROUPS,
+    IMAGE_TILES,
     LAYOUTS,
     PADDINGS,
     STRIDES,
@@ -27,7 +28,9 @@ from fastconv import ops
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("geometry", [BIG_BLOCKS[0], STRIDES[0], PADDINGS[0], GROUPS[2], DEPTHWISE[3]], ids=str)
+@pytest.mark.parametrize(
+    "geometry", [BIG_BLOCKS[0], STRIDES[0], PADDINGS[0], GROUPS[2], DEPTHWISE[3], IMAGE_TILES[0]], ids=str
+)
 def test_not_a_number_stays_in_its_field(geometry: Geometry, poison: float, layout: str, isa: str) -> None:
     """One bad value reaches exactly the results that read it; all others keep their bits."""
     clean = run_all(geometry, geometry.normal, np.dtype(np.float32), layout, "direct")
