@@ -194,21 +194,10 @@ EMPTY = [
     Geometry(4, 4, (5, 6), (3, 3), padding=_pad(1), groups=4, batch=0),
 ]
 
-ALL = (
-    WIDTHS
-    + OUTPUTS
-    + WIDE
-    + INPUTS
-    + BIG_BLOCKS
-    + SHAPES
-    + STRIDES
-    + PADDINGS
-    + DILATIONS
-    + GROUPS
-    + DEPTHWISE
-    + IMAGE_TILES
-    + EMPTY
-)
+ALL = [
+    *(WIDTHS + OUTPUTS + WIDE + INPUTS + BIG_BLOCKS + SHAPES + STRIDES + PADDINGS + DILATIONS),
+    *(GROUPS + DEPTHWISE + IMAGE_TILES + EMPTY),
+]
 SMALL = [SHAPES[4], STRIDES[1], STRIDES[4], PADDINGS[1], DILATIONS[1], GROUPS[1], DEPTHWISE[6]]
 
 LAYOUTS = ["NCHW", "NHWC"]
