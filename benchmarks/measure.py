@@ -168,7 +168,8 @@ def key(layer: Layer, setting: Setting, options: Options) -> tuple[Any, ...]:
     )
 
 
-KEY_FIELDS = ("layer", "batch", "isa", "threads", "dtype", "layout", "packed", "algo")
+def key_of(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("layer", "batch", "isa", "threads", "dtype", "layout", "packed", "algo"))
 
 
 def measure(layer: Layer, settings: Sequence[Setting], options: Options) -> Iterator[Row]:

@@ -29,7 +29,7 @@ import summary
 from arrays import PASSES
 from contestants import BIND_THREADS, CPUS, KEEP_MEMORY
 from rivals import RIVALS
-from table import Table
+from table import NOISY, Table
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -56,14 +56,16 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     files = parser.add_argument_group("files")
     files.add_argument("--json", type=Path, help="write everything measured to this file, layer by layer")
     files.add_argument("--resume", action="store_true", help="leave out what the --json file holds already")
+    files.add_argument("--redo-noisy", action="store_true", help="--resume, and measure again where others disturbed")
     files.add_argument("--stop-after", type=float, metavar="SECONDS", help="begin no layer after this time")
     files.add_argument("--pictures", type=Path, metavar="DIR", help="draw a roofline and bars (needs matplotlib)")
     files.add_argument("--summary", type=Path, nargs="+", metavar="JSON", help="measure nothing, sum up these files")
     files.add_argument("--compare", type=Path, nargs=2, metavar=("BEFORE", "AFTER"), help="exit 1 if AFTER is slower")
     files.add_argument("--threshold", type=float, default=0.1, help="of --compare (default: 0.1)")
     arguments = parser.parse_args(words)
+    arguments.resume |= arguments.redo_noisy
     if arguments.resume and not arguments.json:
-        parser.error("--resume needs --json")
+        parser.error("--resume and --redo-noisy need --json")
     return arguments
 
 
@@ -112,8 +114,8 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         print(f"{key}: not installed, left out")
     report: dict[str, Any] = {"machine": machine.facts(), "arguments": vars(arguments), "limits": [], "rows": []}
     if arguments.resume and arguments.json.exists():
-        report["rows"] = json.loads(arguments.json.read_text(encoding="utf-8"))["rows"]
-    done = {tuple(row[name] for name in measure.KEY_FIELDS) for row in report["rows"]}
+        report["rows"] = rows_to_keep(load([arguments.json])[0]["rows"], arguments.redo_noisy)
+    done = {measure.key_of(row) for row in report["rows"]}
     start = time.monotonic()
     table = Table()
     with settings_of(arguments, rivals) as settings:
@@ -142,6 +144,12 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             if arguments.json and todo:
                 store(report, arguments.json)
     return [report]
+
+
+def rows_to_keep(rows: list[measure.Row], redo_noisy: bool) -> list[measure.Row]:
+    """All passes of a measurement, or none of them."""
+    noisy = {measure.key_of(row) for row in rows if redo_noisy and row["others_busy"] > NOISY}
+    return [row for row in rows if measure.key_of(row) not in noisy]
 
 
 def store(report: dict[str, Any], file: Path) -> None:

@@ -56,6 +56,13 @@ def test_measure_store_and_compare(tmp_path: Path) -> None:
     assert "3 faster" in run("--compare", slower, report)
     assert "0 slower" in run("--compare", report, slower, "--threshold", "0.4")
 
+    data["rows"][1]["others_busy"] = 0.5  # "noisy": all its passes are measured again
+    for row in data["rows"]:
+        row["mark"] = True
+    report.write_text(json.dumps(data), encoding="utf-8")
+    run(*SMALL, "--json", report, "--redo-noisy")
+    assert not any("mark" in row for row in json.loads(report.read_text(encoding="utf-8"))["rows"])
+
     before = report.read_text(encoding="utf-8")
     run(*SMALL, "--json", report, "--resume")
     assert json.loads(report.read_text(encoding="utf-8"))["rows"] == json.loads(before)["rows"]
