@@ -10,7 +10,7 @@ from summary import Report, Result
 
 
 def _key(result: Result) -> tuple[Any, ...]:
-    return (result.layer, result.batch, result.pass_name, result.isa, result.threads, result.dtype)
+    return (result.layer, result.batch, result.pass_name, result.isa, result.threads, result.dtype, result.variant)
 
 
 def change(before: Result, after: Result) -> float:

@@ -39,6 +39,10 @@ def cpu_list() -> str:
 class RivalFailedError(Exception):
     """A rival's process reports an error or has ended."""
 
+    def __init__(self, process: Process, text: str) -> None:
+        super().__init__(text)
+        self.process = process
+
 
 class Process:
     """One rival in its own process with a fixed number of threads."""
@@ -46,7 +50,6 @@ class Process:
     def __init__(self, key: str, threads: int, keep_memory: bool) -> None:
         self.key, self.threads, self.suffix = key, threads, KEPT if keep_memory else ""
         environment = dict(os.environ)
-
         environment.setdefault(CPUS, cpu_list())
         for kind in RIVALS[key]:
             environment |= kind.environment(threads)
@@ -79,17 +82,17 @@ class Process:
             said = self.errors.read().strip().splitlines()[-1:] or [""]
             self._release()
             self._start()
-            raise RivalFailedError(f"its process ended with status {status}: {said[0]}")
+            raise RivalFailedError(self, f"its process ended with status {status}: {said[0]}")
         answer: dict[str, Any] = json.loads(line)
         if "failed" in answer:
-            raise RivalFailedError(answer["failed"])
+            raise RivalFailedError(self, answer["failed"])
         return answer
 
     def prepare(self, layer: Layer, folder: Path, limits: dict[str, float]) -> tuple[list[Remote], dict[str, str]]:
         """The layer's columns that give our results within `limits`, and why others are missing."""
         try:
             answer = self.ask("prepare", layer=dataclasses.asdict(layer), folder=str(folder), threads=self.threads)
-            refused = dict(answer["refused"])
+            refused = {name + self.suffix: reason for name, reason in answer["refused"].items()}
             remotes = []
             for name, passes in answer["passes"].items():
                 for pass_name in passes:
@@ -116,7 +119,8 @@ class Process:
 
     def forget(self) -> None:
         """Let it free the layer's arrays."""
-        self.ask("drop")
+        with contextlib.suppress(RivalFailedError):
+            self.ask("drop")
 
     def close(self) -> None:
         """It ends when nothing more can come."""

@@ -20,7 +20,7 @@ import peak
 import reference
 import timing
 from arrays import PASSES, Array, Arrays
-from contestants import Process
+from contestants import Process, Remote, RivalFailedError
 from shapes import Layer
 
 Row: TypeAlias = dict[str, Any]
@@ -125,7 +125,12 @@ class LayerRun:
             candidates |= {f"{who} again": candidate for who, candidate in contestants.items()}
         multiply_adds, peak_flops = peak.multiply_adds(options.dtype)
         load = machine.OthersLoad([process.process.pid for process in setting.processes])
-        times = timing.interleaved(candidates | {"peak": multiply_adds}, options.rounds, LIMIT_S)
+        try:
+            times = timing.interleaved(candidates | {"peak": multiply_adds}, options.rounds, LIMIT_S)
+        except RivalFailedError as error:
+            failed = {who: x for who, x in contestants.items() if isinstance(x, Remote) and x.process is error.process}
+            others = {who: candidate for who, candidate in contestants.items() if who not in failed}
+            return self._row(setting, pass_name, others, refused | dict.fromkeys(failed, str(error)))
         own = times["fastconv"].median_s
         rate = peak_flops / times.pop("peak").median_s
         traffic = self.layer.elements * self.arrays.input.itemsize

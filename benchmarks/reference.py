@@ -31,8 +31,9 @@ class Reference:
         self.layer, self.arrays = layer, arrays
         affordable = max(2, int(BUDGET_FLOPS / (layer.flops / layer.batch)))
         self.images = sorted({round(i) for i in np.linspace(0, layer.batch - 1, min(affordable, layer.batch))})
-        weight = arrays.weight.astype(np.float64)
-        self.weight = weight.reshape(layer.groups, -1, *weight.shape[1:])
+        weight = arrays.weight.astype(np.float64).reshape(layer.groups, -1, *layer.weight_shape[1:])
+        # One matrix a tap, contiguous: NumPy multiplies no others at speed.
+        self.weight = np.ascontiguousarray(weight.transpose(3, 4, 0, 1, 2))  # KH, KW, groups, O/groups, C/groups
         self.stored: dict[str, Array | None] = {}
 
     def result(self, pass_name: str) -> Array | None:
@@ -53,12 +54,12 @@ class Reference:
 
     def _grad_output(self, n: int) -> Array:
         grad: Array = self.arrays.grad_output[n].astype(np.float64)
-        return grad.reshape(self.layer.groups, self.weight.shape[1], -1)
+        return grad.reshape(self.layer.groups, self.weight.shape[3], -1)
 
     def _forward(self, n: int) -> Array:
-        result = np.zeros((*self.weight.shape[:2], math.prod(self.layer.output_shape[2:])))
+        result = np.zeros((*self.weight.shape[2:4], math.prod(self.layer.output_shape[2:])))
         for i, j, pixels in _taps(self.layer, self._padded(n)):
-            result += self.weight[..., i, j] @ pixels.reshape(*pixels.shape[:2], -1)
+            result += self.weight[i, j] @ pixels.reshape(*pixels.shape[:2], -1)
         return result.reshape(self.layer.output_shape[1:])
 
     def _backward_input(self, n: int) -> Array:
@@ -66,7 +67,7 @@ class Reference:
         grad = np.zeros((self.layer.channels, height + 2 * p, width + 2 * q))
         upstream = self._grad_output(n)
         for i, j, pixels in _taps(self.layer, grad):
-            pixels += (self.weight[..., i, j].transpose(0, 2, 1) @ upstream).reshape(pixels.shape)
+            pixels += (self.weight[i, j].transpose(0, 2, 1) @ upstream).reshape(pixels.shape)
         return grad[:, p : p + height, q : q + width]
 
     def _backward_weight(self) -> Array | None:
@@ -76,8 +77,8 @@ class Reference:
         for n in self.images:
             upstream = self._grad_output(n)
             for i, j, pixels in _taps(self.layer, self._padded(n)):
-                grad[..., i, j] += upstream @ pixels.reshape(*pixels.shape[:2], -1).transpose(0, 2, 1)
-        return grad.reshape(self.layer.weight_shape)
+                grad[i, j] += upstream @ pixels.reshape(*pixels.shape[:2], -1).transpose(0, 2, 1)
+        return grad.transpose(2, 3, 4, 0, 1).reshape(self.layer.weight_shape)
 
 
 def terms(layer: Layer, pass_name: str) -> int:

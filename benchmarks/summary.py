@@ -29,6 +29,7 @@ class Result:
     isa: str
     threads: int
     dtype: str
+    variant: str  # layout, weights prepared or not, algorithm asked for
     seconds: float
     spread: float  # median absolute deviation by median
     flops: int
@@ -94,6 +95,7 @@ def _merged(rows: Sequence[dict[str, Any]]) -> Result:
         first["isa"],
         first["threads"],
         first["dtype"],
+        f"{first['layout']}, {'packed' if first['packed'] else 'plain'} weights, {first['algo']}",
         median(lambda row: row["times"]["fastconv"]["median_s"]),
         median(lambda row: row["times"]["fastconv"]["mad_s"] / row["times"]["fastconv"]["median_s"]),
         first["flops"],
@@ -116,18 +118,13 @@ def spread_text(values: Sequence[float], form: str) -> str:
     return "".join(f"{format(part, form):>8}" for part in parts) or " " * 24
 
 
-def rivals_of(results: Sequence[Result]) -> str:
-    """The prefix that ratios are summed over: PyTorch where it was measured, anybody else otherwise."""
-    return "torch" if any(result.best("torch") for result in results) else ""
-
-
 def text(results: Sequence[Result]) -> str:
     """The whole summary."""
     lines: list[str] = []
-    settings = sorted({(r.isa, r.threads, r.dtype) for r in results})
-    for isa, threads, dtype in settings:
-        chosen = [r for r in results if (r.isa, r.threads, r.dtype) == (isa, threads, dtype)]
-        lines += ["", f"=== {isa}, {threads} thread{'s' * (threads > 1)}, {dtype}: {len(chosen)} rows"]
+    settings = sorted({(r.isa, r.threads, r.dtype, r.variant) for r in results})
+    for isa, threads, dtype, variant in settings:
+        chosen = [r for r in results if (r.isa, r.threads, r.dtype, r.variant) == (isa, threads, dtype, variant)]
+        lines += ["", f"=== {isa}, {threads} thread{'s' * (threads > 1)}, {dtype}, {variant}: {len(chosen)} rows"]
         noisy = sum(r.others_busy > NOISY for r in chosen)
         if noisy:
             lines.append(f"other processes worked during {noisy} of them: measure these again on a quiet machine")
@@ -195,7 +192,7 @@ def _pairs(results: Sequence[Result], one: dict[str, Any], other: dict[str, Any]
         return all(getattr(result, name) == value for name, value in wanted.items())
 
     def key(result: Result) -> tuple[Any, ...]:
-        names = ("layer", "batch", "pass_name", "isa", "threads", "dtype")
+        names = ("layer", "batch", "pass_name", "isa", "threads", "dtype", "variant")
         return tuple(getattr(result, name) for name in names if name not in one)
 
     others = {key(r): r for r in results if matches(r, other)}

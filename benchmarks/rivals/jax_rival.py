@@ -52,7 +52,6 @@ class Jax(Rival):
         self.forward = lambda: forward(x, w).block_until_ready()
         self.backward_input = lambda: to_input(x, w, gy).block_until_ready()
         self.backward_weight = lambda: to_weight(x, w, gy).block_until_ready()
-        self.is_weight = lambda value: value.shape == self.weight_shape
 
     def as_array(self, value: Any) -> Array:
         array = np.asarray(value)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastconv
+
 Suite = Callable[[str], ModuleType]
 
 
@@ -180,3 +182,24 @@ def test_pictures_are_drawn(suite: Suite, tmp_path: Any) -> None:
     files = suite("pictures").draw(results, tmp_path)
     assert [file.name for file in files] == ["roofline_avx2_float32.png", "ratios_avx2_float32.png"]
     assert all(file.stat().st_size > 10_000 for file in files)
+
+
+def test_a_rival_that_dies_while_the_clock_runs_loses_its_columns(suite: Suite, tmp_path: Any) -> None:
+    measure, peak = suite("measure"), suite("peak")
+    process = suite("contestants").Process("numpy", 1, keep_memory=False)
+    setting = measure.Setting(fastconv.isa_active(), 1, peak.Peak(1e9, 1e9), [process])
+    run = measure.LayerRun(suite("shapes").BY_NAME["lenet5/conv2"], measure.Options(["forward"], rounds=1), tmp_path)
+    prepare = process.prepare
+
+    def prepare_and_die(*arguments: Any) -> Any:
+        answer = prepare(*arguments)
+        process.process.kill()
+        return answer
+
+    try:
+        process.prepare = prepare_and_die
+        (measured,) = run.measure(setting)
+    finally:
+        process.close()
+    assert set(measured["times"]) == {"fastconv"}
+    assert "ended with status" in measured["refused"]["numpy"]
