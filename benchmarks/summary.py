@@ -153,7 +153,7 @@ def _means(results: Sequence[Result], prefix: str) -> list[str]:
                 f"  {name:<9} geometric mean {geometric_mean(ratios):.2f} over {len(ratios)} rows, "
                 f"at least 1 in {ahead}, smallest {min(ratios):.2f}"
             )
-    return lines
+    return lines if len(lines) > 1 else []
 
 
 def _worst(results: Sequence[Result], prefix: str) -> list[str]:

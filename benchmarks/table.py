@@ -12,7 +12,7 @@ _SHORT = (
     ("onnxruntime", "ort"),
     ("fastconv ", "own "),
 )
-NOISY = 0.05  # of all processors' time taken by strangers: the row is marked
+NOISY = 0.1  # of all processors' time taken by strangers: the row is marked
 EVERY = 30  # lines between two headings
 
 
