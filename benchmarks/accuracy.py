@@ -43,7 +43,8 @@ def digits(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     rows, columns = -(-h // 8), -(-w // 8)
     chosen = images[rng.integers(0, len(images), n * c * rows * columns), 0].reshape(n, c, rows, columns, 8, 8)
     pictures = chosen.transpose(0, 1, 2, 4, 3, 5).reshape(n, c, rows * 8, columns * 8)
-    return pictures[:, :, :h, :w] * 15.9375
+    scaled: Array = pictures[:, :, :h, :w] * 15.9375
+    return scaled
 
 
 def digits_far_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
