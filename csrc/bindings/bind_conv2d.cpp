@@ -30,9 +30,13 @@ Conv2dShape make_shape(const py::tuple& input_shape, const py::tuple& weight_sha
 
 py::tuple as_tuple(const Shape4& s) { return py::make_tuple(s[0], s[1], s[2], s[3]); }
 
+bool can_max_pool(const Conv2dShape& shape, DType dtype, Algorithm algorithm) {
+  return dtype == DType::float32 ? fuses_max_pool<float>(shape, algorithm) : fuses_max_pool<double>(shape, algorithm);
+}
+
 void forward(const Conv2dShape& shape, const py::array& input, const py::array& weight, const OptionalArray& bias,
              py::array& output, const std::string& layout_name, const std::string& activation_name,
-             const std::string& algo, const OptionalArray& packed_weight) {
+             const std::string& algo, const OptionalArray& packed_weight, bool max_pool) {
   const char* op = "conv2d";
   const Layout layout = parse_layout(op, layout_name);
   const Activation activation = parse_activation(op, activation_name);
@@ -41,7 +45,11 @@ void forward(const Conv2dShape& shape, const py::array& input, const py::array& 
   check_array(op, "input", input, dtype, data_shape(shape.input_shape(), layout));
   check_array(op, "weight", weight, dtype, data_shape(shape.weight_shape(), Layout::nchw));
   if (bias) check_array(op, "bias", *bias, dtype, {shape.oc});
-  check_output(op, "output", output, dtype, data_shape(shape.output_shape(), layout));
+  if (max_pool && !can_max_pool(shape, dtype, algorithm))
+    throw std::invalid_argument(std::string(op) +
+                                ": max_pool must be False where the algorithm does not fuse it, got True");
+  const Shape4 result = max_pool ? max_pooled_shape(shape) : shape.output_shape();
+  check_output(op, "output", output, dtype, data_shape(result, layout));
   check_no_overlap(op, "output", output, "input", input);
   check_no_overlap(op, "output", output, "weight", weight);
   if (bias) check_no_overlap(op, "output", output, "bias", *bias);
@@ -51,7 +59,7 @@ void forward(const Conv2dShape& shape, const py::array& input, const py::array& 
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
     conv2d_forward(shape, static_cast<const T*>(in), static_cast<const T*>(w), static_cast<const T*>(b),
-                   static_cast<T*>(out), layout, activation, algorithm, static_cast<const T*>(packed));
+                   static_cast<T*>(out), layout, activation, max_pool, algorithm, static_cast<const T*>(packed));
   });
 }
 
@@ -179,7 +187,14 @@ void bind_conv2d(py::module_& m) {
 
   m.def("conv2d_forward", &forward, py::arg("shape"), py::arg("input"), py::arg("weight"), py::arg("bias").none(true),
         py::arg("output"), py::kw_only(), py::arg("layout"), py::arg("activation") = "none", py::arg("algo") = "auto",
-        py::arg("packed_weight") = py::none());
+        py::arg("packed_weight") = py::none(), py::arg("max_pool") = false);
+  m.def(
+      "conv2d_fuses_max_pool",
+      [](const Conv2dShape& shape, const std::string& dtype_name, const std::string& algo) {
+        const char* op = "conv2d_fuses_max_pool";
+        return can_max_pool(shape, parse_dtype(op, dtype_name), parse_algorithm(op, algo));
+      },
+      py::arg("shape"), py::arg("dtype_name"), py::kw_only(), py::arg("algo") = "auto");
   m.def("conv2d_backward_input", &backward_input, py::arg("shape"), py::arg("weight"), py::arg("grad_output"),
         py::arg("grad_input"), py::kw_only(), py::arg("layout"), py::arg("algo") = "auto",
         py::arg("packed_weight") = py::none());

@@ -41,7 +41,8 @@ void forward(const py::array& input, const py::array& weight, const OptionalArra
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
     conv2d_forward(shape, static_cast<const T*>(in), static_cast<const T*>(w), static_cast<const T*>(b),
-                   static_cast<T*>(out), Layout::nhwc, activation, Algorithm::automatic, static_cast<const T*>(packed));
+                   static_cast<T*>(out), Layout::nhwc, activation, false, Algorithm::automatic,
+                   static_cast<const T*>(packed));
   });
 }
 

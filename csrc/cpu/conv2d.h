@@ -20,9 +20,13 @@ Algorithm parse_algorithm(const char* op, const std::string& name);
 
 // packed: the result of pack_conv2d_weight for this weight, shape, pass, algorithm and instruction set, or null to pack
 // in the call.
+// max_pool: the output is the largest of each 2 x 2 results, where fuses_max_pool says that the algorithm can.
 template <class T>
 void conv2d_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias, T* output, Layout layout,
-                    Activation activation, Algorithm algorithm, const T* packed);
+                    Activation activation, bool max_pool, Algorithm algorithm, const T* packed);
+template <class T>
+bool fuses_max_pool(const Conv2dShape& shape, Algorithm algorithm);
+Shape4 max_pooled_shape(const Conv2dShape& shape);
 template <class T>
 void conv2d_backward_input(const Conv2dShape& shape, const T* weight, const T* grad_output, T* grad_input,
                            Layout layout, Algorithm algorithm, const T* packed);

@@ -27,10 +27,10 @@ WeightView<T> forward_weight(const Conv2dShape& s, const T* weight) {
 
 template <class T>
 void conv2d_forward(const Conv2dShape& s, const T* input, const T* weight, const T* bias, T* output, Layout layout,
-                    Activation activation, Algorithm algorithm, const T* packed) {
+                    Activation activation, bool max_pool, Algorithm algorithm, const T* packed) {
   if (s.n == 0) return;
   const ChannelsLastInput<T> source(s.input_shape(), layout, input);
-  const ChannelsLastOutput<T> target(s.output_shape(), layout, output);
+  const ChannelsLastOutput<T> target(max_pool ? max_pooled_shape(s) : s.output_shape(), layout, output);
   const Scratch own(
       packed ? 0 : static_cast<std::size_t>(packed_weight_elements<T>(s, Pass::forward, algorithm)) * sizeof(T));
   if (!packed) {
@@ -47,19 +47,33 @@ void conv2d_forward(const Conv2dShape& s, const T* input, const T* weight, const
     p.bias = bias;
     p.output = target.data();
     p.activation = activation;
+    if (max_pool) {
+      p.max_pool = true;
+      p.output_row = s.ow / 2 * s.oc, p.output_image = s.oh / 2 * p.output_row;
+    }
     p.may_stream = target.data() == output;
     run_problem(choice, p, forward_weight(s, weight));
   }
   target.finish();
 }
 
+Shape4 max_pooled_shape(const Conv2dShape& s) { return {s.n, s.oc, s.oh / 2, s.ow / 2}; }
+
+template <class T>
+bool fuses_max_pool(const Conv2dShape& s, Algorithm algorithm) {
+  return s.dilation_h == 1 && s.dilation_w == 1 && s.oh > 1 && s.ow > 1 &&
+         choose_conv2d<T>(s, Pass::forward, algorithm).method() == Method::winograd;
+}
+
+template bool fuses_max_pool<float>(const Conv2dShape&, Algorithm);
+template bool fuses_max_pool<double>(const Conv2dShape&, Algorithm);
 template DirectConv<float> forward_problem(const Conv2dShape&);
 template DirectConv<double> forward_problem(const Conv2dShape&);
 template WeightView<float> forward_weight(const Conv2dShape&, const float*);
 template WeightView<double> forward_weight(const Conv2dShape&, const double*);
 template void conv2d_forward(const Conv2dShape&, const float*, const float*, const float*, float*, Layout, Activation,
-                             Algorithm, const float*);
+                             bool, Algorithm, const float*);
 template void conv2d_forward(const Conv2dShape&, const double*, const double*, const double*, double*, Layout,
-                             Activation, Algorithm, const double*);
+                             Activation, bool, Algorithm, const double*);
 
 }  // namespace fastconv

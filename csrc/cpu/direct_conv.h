@@ -19,6 +19,7 @@ struct DirectConv : ConvGrid<T> {
   std::int64_t ocg;
   std::int64_t output_image, output_row, output_pixel;  // elements between neighbours
   Activation activation;
+  bool max_pool;  // Winograd only: the largest of each 2 x 2 outputs is stored, and the strides are those of that image
   bool may_stream;  // the output is the caller's memory, not scratch that is read again at once
 };
 

@@ -57,7 +57,7 @@ void multiply_points(WinogradTile tile, const DirectConv<float>& p, const Winogr
 void points_to_output(WinogradTile tile, const DirectConv<float>& p, const WinogradPlan& plan, const Task& task,
                       std::int64_t channel, std::int64_t channels, std::int64_t width, const float* products,
                       std::uint8_t* marks) {
-  const auto transform = winograd_kernels().output[static_cast<int>(tile)];
+  const auto transform = winograd_kernels().output[p.max_pool][static_cast<int>(tile)];
   WinogradFromPoints a{};
   a.point = task.tiles * width;
   a.channels = channels;
@@ -69,16 +69,39 @@ void points_to_output(WinogradTile tile, const DirectConv<float>& p, const Winog
   for (std::int64_t i = 0; i < task.tiles; ++i) {
     const TilePlace t = place_tile(tile, plan.grid, p, task.tile0 + i);
     a.points = products + i * width;
-    a.rows = t.rows, a.columns = t.columns;
-    a.pixels = p.output + t.image * p.output_image + t.row * p.output_row + t.column * p.output_pixel + channel;
+    const int window = p.max_pool ? 2 : 1;  // windows that the image's edge cuts are left out
+    a.rows = t.rows / window * window, a.columns = t.columns / window * window;
+    a.pixels = p.output + t.image * p.output_image + t.row / window * p.output_row +
+               t.column / window * p.output_pixel + channel;
     if (!transform(a)) marks[i] = 1;
   }
+}
+
+// One row of tiles, `q`, by the direct kernel to scratch, then the largest of each 2 x 2 to the pooled image of `p`.
+void redo_pooled(DirectConv<float> q, const DirectConv<float>& p, const TilePlace& t, float* outputs) {
+  const std::int64_t pixel = q.groups * q.ocg;
+  q.output = outputs;
+  q.max_pool = q.may_stream = false;
+  q.output_pixel = pixel, q.output_row = q.out_w * pixel, q.output_image = q.out_h * q.output_row;
+  run_direct(q);
+  for (std::int64_t row = 0; row + 1 < q.out_h; row += 2)
+    for (std::int64_t column = 0; column + 1 < q.out_w; column += 2) {
+      const float* from = outputs + row * q.output_row + column * pixel;
+      float* to = p.output + t.image * p.output_image + (t.row + row) / 2 * p.output_row +
+                  (t.column + column) / 2 * p.output_pixel;
+      for (std::int64_t c = 0; c < pixel; ++c) {
+        float largest = from[c];
+        for (const float x : {from[c + pixel], from[c + q.output_row], from[c + q.output_row + pixel]})
+          largest = largest < x || x != x ? x : largest;
+        to[c] = largest;
+      }
+    }
 }
 
 // Inf and NaN spread over a whole tile, and a tile may overflow where a sum would not: such tiles are computed again by
 // the direct kernel, neighbours in a row together.
 void redo_marked(WinogradTile tile, const DirectConv<float>& p, const WinogradPlan& plan, const std::uint8_t* marks,
-                 std::int64_t copies, const WeightView<float>& weight, float* packed) {
+                 std::int64_t copies, const WeightView<float>& weight, float* packed, float* outputs) {
   const auto marked = [&](std::int64_t index) {
     bool any = false;
     for (std::int64_t copy = 0; copy < copies; ++copy) any = any || marks[copy * plan.grid.tiles + index] != 0;
@@ -96,18 +119,27 @@ void redo_marked(WinogradTile tile, const DirectConv<float>& p, const WinogradPl
     DirectConv<float> q = p;
     q.n = 1;
     q.source += t.image * p.source_h * p.source_w * p.groups * p.icg;
-    q.output += t.image * p.output_image + t.row * p.output_row + t.column * p.output_pixel;
+    if (!p.max_pool) q.output += t.image * p.output_image + t.row * p.output_row + t.column * p.output_pixel;
     q.origin_h += t.row, q.origin_w += t.column;
     q.step_h = plan.grid.phases_h, q.step_w = plan.grid.phases_w;
     q.out_h = t.rows, q.out_w = columns;
     q.output_row *= plan.grid.phases_h, q.output_pixel *= plan.grid.phases_w;
     q.weight = packed;
-    if (q.out_h > 0 && q.out_w > 0) run_direct(q);
+    if (q.out_h == 0 || q.out_w == 0) continue;
+    if (p.max_pool)
+      redo_pooled(q, p, t, outputs);
+    else
+      run_direct(q);
   }
 }
 
 std::int64_t direct_elements(const DirectConv<float>& p) {
   return packed_elements(p.groups, p.ocg, p.icg, p.taps_h * p.taps_w, vector_size());
+}
+
+// Where a row of tiles is computed again before it is pooled; taken for every problem, so that explain() need not ask.
+std::int64_t redo_elements(WinogradTile tile, const DirectConv<float>& p) {
+  return winograd_size(tile).outputs * p.out_w * p.groups * p.ocg;
 }
 
 }  // namespace
@@ -172,9 +204,9 @@ WinogradPlan plan_winograd(WinogradTile tile, const DirectConv<float>& p) {
   plan.point_pitch = point_pitch(p.icg);
   const std::int64_t width = 2 * kernels.vector_size;
   plan.thread_elements = size.points() * plan.tiles_per_block * (plan.point_pitch + width);
-  plan.scratch_bytes =
-      (plan.threads * plan.thread_elements + direct_elements(p)) * static_cast<std::int64_t>(sizeof(float)) +
-      round_up(plan.grid.tiles * p.groups * plan.channel_chunks, 64);
+  plan.scratch_bytes = (plan.threads * plan.thread_elements + direct_elements(p) + redo_elements(tile, p)) *
+                           static_cast<std::int64_t>(sizeof(float)) +
+                       round_up(plan.grid.tiles * p.groups * plan.channel_chunks, 64);
   return plan;
 }
 
@@ -186,7 +218,7 @@ void run_winograd(WinogradTile tile, const DirectConv<float>& p, const WeightVie
   const std::int64_t group_elements = packed_group_elements(p.ocg, p.icg, points, vector);
   const std::int64_t copies = p.groups * plan.channel_chunks;
   // The direct filters' place is taken in advance, so that memory does not depend on the data; it is not touched.
-  const Scratch direct(static_cast<std::size_t>(direct_elements(p)) * sizeof(float));
+  const Scratch direct(static_cast<std::size_t>(direct_elements(p) + redo_elements(tile, p)) * sizeof(float));
   const Scratch marks(static_cast<std::size_t>(plan.grid.tiles * copies));
   const Scratch scratch(static_cast<std::size_t>(plan.threads * plan.thread_elements) * sizeof(float));
   std::memset(marks.as<std::uint8_t>(), 0, static_cast<std::size_t>(plan.grid.tiles * copies));
@@ -214,7 +246,8 @@ void run_winograd(WinogradTile tile, const DirectConv<float>& p, const WeightVie
     }
     if (plan.stream) active_kernel_set<float>().conv.store_fence();
   });
-  redo_marked(tile, p, plan, marks.as<std::uint8_t>(), copies, weight, direct.as<float>());
+  redo_marked(tile, p, plan, marks.as<std::uint8_t>(), copies, weight, direct.as<float>(),
+              direct.as<float>() + direct_elements(p));
 }
 
 }  // namespace fastconv

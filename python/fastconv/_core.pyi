@@ -117,7 +117,9 @@ def conv2d_forward(
     activation: _Activation = "none",
     algo: _Algorithm = "auto",
     packed_weight: _Array | None = None,
+    max_pool: bool = False,
 ) -> None: ...
+def conv2d_fuses_max_pool(shape: Conv2dShape, dtype_name: _DType, *, algo: _Algorithm = "auto") -> bool: ...
 def conv2d_backward_input(
     shape: Conv2dShape,
     weight: _Array,

@@ -11,7 +11,8 @@ import fastconv
 import networks
 from fastconv import _core
 from fastconv.losses import SoftmaxCrossEntropy
-from fastconv.nn import Model, Sequential, Softmax
+from fastconv.nn import Conv2d, MaxPool2d, Model, Sequential, Softmax
+from fastconv.nn.steps import Mode
 from networks import CLASSIFIERS
 
 
@@ -272,3 +273,43 @@ def test_a_batch_that_memory_cannot_hold_is_refused_and_the_model_goes_on(monkey
         with pytest.raises(MemoryError, match=r"Model: no memory for an arena of [\d,]+ bytes; model.plan"):
             model.predict_on_batch(x)
     assert model.predict_on_batch(x).shape == (8, 3)
+
+
+@pytest.mark.parametrize("size", [(22, 26), (23, 25), (4, 5), (2, 2)])
+@pytest.mark.parametrize("poison", [None, np.nan, np.inf])
+def test_a_max_pool_is_fused_into_winograd(
+    size: tuple[int, int], poison: float | None, rng: np.random.Generator, isa: str
+) -> None:
+    """The same bits as the layers one by one, without the map between them in memory."""
+    conv = Conv2d(16, 40, 3, padding=1, activation="relu", algo="winograd")
+    model = Sequential(conv, MaxPool2d(2), input_shape=(16, *size), seed=3)
+    x = rng.standard_normal((3, 16, *size)).astype(np.float32)
+    if poison is not None:
+        x[1, 5, 1, 1] = x[2, 7, size[0] - 1, 0] = poison
+    expected = MaxPool2d(2)(conv(x))
+    got = model.predict(x)
+    np.testing.assert_array_equal(got, expected)
+    assert np.isfinite(got).all() == (poison is None)
+    program = model._engine.plan([x.shape], np.dtype(np.float32), Mode(), ())
+    assert len(program.steps) == 1
+    assert program.steps[0].frame.max_pool
+
+
+@pytest.mark.parametrize(
+    ("pool", "options"),
+    [
+        (MaxPool2d(3, 2), {}),
+        (MaxPool2d(2, 1), {}),
+        (MaxPool2d(2, padding=1), {}),
+        (MaxPool2d(2, ceil_mode=True), {}),
+        (MaxPool2d(2), {"algo": "direct"}),
+        (MaxPool2d(2), {"dilation": 2}),
+        (MaxPool2d(2), {"stride": 2}),
+    ],
+)
+def test_other_pools_are_not_fused(pool: MaxPool2d, options: dict[str, object], rng: np.random.Generator) -> None:
+    conv = Conv2d(16, 16, 3, **options)
+    model = Sequential(conv, pool, input_shape=(16, 15, 14), seed=3)
+    x = rng.standard_normal((2, 16, 15, 14)).astype(np.float32)
+    np.testing.assert_array_equal(model.predict(x), pool(conv(x)))
+    assert len(model._engine.plan([x.shape], np.dtype(np.float32), Mode(), ()).steps) == 2

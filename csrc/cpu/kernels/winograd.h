@@ -176,7 +176,15 @@ inline bool all_zero(Vec<float> check) {
   return zero;
 }
 
-template <int M, int R>
+inline void store_result(const WinogradFromPoints& a, Vec<float> x, int i, int j, std::int64_t c, int lanes) {
+  float* to = a.pixels + i * a.row + j * a.pixel + c;
+  if (a.stream)
+    x.stream(to);
+  else
+    store_lanes(x, to, lanes);
+}
+
+template <int M, int R, bool MaxPool>
 bool winograd_output(const WinogradFromPoints& a) {
   constexpr int kEdge = M + R - 1, kSize = Vec<float>::kSize;
   const Vec<float> zero = Vec<float>::zero();
@@ -185,6 +193,7 @@ bool winograd_output(const WinogradFromPoints& a) {
   for (std::int64_t c = 0; c < a.channels; c += kSize) {
     const int lanes = lanes_from(c, a.channels, kSize);
     const Vec<float> bias = a.bias ? load_lanes(a.bias + c, lanes) : zero;
+    Vec<float> largest[M / 2] = {};  // of the windows that the present row of outputs belongs to
     along_both<kEdge, M>([](const Vec<float>* in, Vec<float>* out) { gather_powers<kEdge, M>(in, out); },
                          [&](int i, int j) { return Vec<float>::load(a.points + (i * kEdge + j) * a.point + c); },
                          [&](int i, int j, Vec<float> x) {
@@ -192,11 +201,15 @@ bool winograd_output(const WinogradFromPoints& a) {
                            x = x + bias;
                            check = fma(x, zero, check);
                            if (relu) x = select(not_less_equal(x, zero), x, zero);
-                           float* to = a.pixels + i * a.row + j * a.pixel + c;
-                           if (a.stream)
-                             x.stream(to);
-                           else
-                             store_lanes(x, to, lanes);
+                           if constexpr (!MaxPool) {
+                             store_result(a, x, i, j, c, lanes);
+                           } else {
+                             if (i % 2 == 0 && j % 2 == 0)
+                               largest[j / 2] = x;
+                             else
+                               largest[j / 2] = max_or_nan(x, largest[j / 2]);
+                             if (i % 2 == 1 && j % 2 == 1) store_result(a, largest[j / 2], i / 2, j / 2, c, lanes);
+                           }
                          });
   }
   return all_zero(check);
@@ -241,7 +254,8 @@ template <WinogradTile Tile>
 constexpr void fill_winograd_tile(WinogradKernels& kernels) {
   constexpr int index = static_cast<int>(Tile), m = winograd_size(Tile).outputs, r = winograd_size(Tile).taps;
   kernels.input[index] = &winograd_input<m, r>;
-  kernels.output[index] = &winograd_output<m, r>;
+  kernels.output[0][index] = &winograd_output<m, r, false>;
+  kernels.output[1][index] = &winograd_output<m, r, true>;
   kernels.filters[index] = &winograd_filters<m, r>;
   kernels.gradient[index] = &winograd_gradient<m, r>;
   kernels.filter_gradient[index] = &winograd_filter_gradient<m, r>;

@@ -36,6 +36,7 @@ struct WinogradToPoints {
   std::int64_t point;     // elements between points
 };
 
+// max_pool: the largest of each 2 x 2 outputs is stored, of a whole number of such windows.
 struct WinogradFromPoints {
   const float* points;  // [point][...], whole vectors
   std::int64_t point;
@@ -56,7 +57,8 @@ struct WinogradFilters {
 
 struct WinogradKernels {
   void (*input[kWinogradTiles])(const WinogradToPoints&);
-  bool (*output[kWinogradTiles])(const WinogradFromPoints&);  // false: some result, before activation, is not finite
+  // [max_pool]; false: some result, before activation, is not finite
+  bool (*output[2][kWinogradTiles])(const WinogradFromPoints&);
   void (*filters[kWinogradTiles])(const WinogradFilters&, const float* taps, float* points);
   void (*gradient[kWinogradTiles])(const WinogradToPoints&);  // of the outputs, for the gradient of the filters ...
   bool (*filter_gradient[kWinogradTiles])(const WinogradFilters&, const float* points, float* taps);  // ... and back

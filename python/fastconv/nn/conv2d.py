@@ -160,6 +160,12 @@ class Conv2d(Layer):
     def infer_shape(self, *shapes: Shape) -> Shape:
         return self.geometry(1, shapes[0]).output_shape[1:]
 
+    def fuses_max_pool(self, frame: Frame) -> bool:
+        geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
+        return not frame.max_pool and _core.conv2d_fuses_max_pool(
+            geometry, _dtype_name(frame), algo=self.algorithm(frame)
+        )
+
     def needs(self, frame: Frame) -> Needs:
         masks = frame.activation == "relu" and not frame.grad_is_masked
         return Needs(inputs=frame.wants(self.weight), output=masks, writes_grad_output=masks)
@@ -190,6 +196,7 @@ class Conv2d(Layer):
             layout=frame.layout,
             activation=frame.activation,
             algo=self.algorithm(frame),
+            max_pool=frame.max_pool,
         )
         if frame.with_backward:
             return [run]
@@ -246,9 +253,13 @@ class Conv2d(Layer):
         return self.geometry(1, shapes[0]).flops
 
 
+def _dtype_name(frame: Frame) -> Literal["float32", "float64"]:
+    return "float32" if frame.dtype == np.float32 else "float64"
+
+
 def conv2d_bytes(geometry: _core.Conv2dShape, frame: Frame, algo: Algorithm = "auto") -> tuple[int, int]:
     """Return scratch and packed bytes of one convolution, as `explain` tells them."""
-    name: Literal["float32", "float64"] = "float32" if frame.dtype == np.float32 else "float64"
+    name = _dtype_name(frame)
     passes: list[Literal["forward", "backward_input", "backward_weight"]] = ["forward"]
     if frame.with_backward:
         passes += ["backward_input", "backward_weight"]

@@ -58,6 +58,8 @@ class Frame:
         What the layer applies before it stores its output: its own, or a ReLU layer that the engine fused into it.
     algo : "auto", "direct" or "winograd"
         For convolutions that do not choose for themselves.
+    max_pool : bool
+        A convolution's output is the largest of each 2 x 2 results: the max pool behind it was fused into it.
     grad_is_masked : bool
         The ReLU's share of backward was done already, by the max pool behind it.
     masks_grad : bool
@@ -73,6 +75,7 @@ class Frame:
     with_parameters: bool = True
     activation: Activation = "none"
     algo: Algorithm = "auto"
+    max_pool: bool = False
     grad_is_masked: bool = False
     masks_grad: bool = False
     generator: np.random.Generator | None = None

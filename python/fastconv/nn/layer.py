@@ -38,6 +38,7 @@ class Layer:
     arity: ClassVar[int | None] = 1  # how many inputs; None: two or more
     activation: Activation = "none"  # what it applies before it stores its output
     fuses_relu: ClassVar[bool] = False  # can take over a ReLU that follows it
+    halves_maps: bool = False  # it is a max pool of 2 x 2 windows side by side, whatever else it may do
     can_mask_grad: ClassVar[bool] = False  # can do, in backward, the mask of a ReLU before it
     in_place: ClassVar[bool] = False  # output may be written over the first input, grad_input over grad_output
     passes_grad: ClassVar[bool] = False  # every grad_input is grad_output itself
@@ -49,6 +50,10 @@ class Layer:
         self._frame: Frame | None = None
 
     # What a layer declares
+
+    def fuses_max_pool(self, frame: Frame) -> bool:
+        """Return whether it can store the largest of each 2 x 2 results only, in a run without backward."""
+        return False
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         """Return the output's shape from the inputs', all without batch: (C, H, W) or (F,)."""

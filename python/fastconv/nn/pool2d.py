@@ -132,6 +132,8 @@ class MaxPool2d(_Pool2d):
         self.dilation = arguments.pair(self.label, "dilation", dilation)
         if min(self.dilation) < 1:
             raise ValueError(f"{self.label}: dilation must be positive, got {self.dilation}")
+        windows = self.kernel_size == self.stride == (2, 2) and self.dilation == (1, 1)
+        self.halves_maps = windows and self.padding == ((0, 0), (0, 0)) and not self.ceil_mode
 
     def needs(self, frame: Frame) -> Needs:
         return _max_needs(frame, frame.output_shape)

@@ -129,7 +129,7 @@ def lower(
 
 
 def fuse(steps: Sequence[Step]) -> list[Step]:
-    """Fuse a ReLU into the layer before it, and its backward mask into a max pool behind it.
+    """Fuse a ReLU into the layer before it, a max pool into a convolution, and a ReLU's backward mask into a max pool.
 
     A gradient that a max pool sends back comes from maxima; where such a maximum is not positive the ReLU before the
     pool was closed. So the mask is applied to the pooled gradient, and the convolution's output isn't read again.
@@ -146,6 +146,11 @@ def fuse(steps: Sequence[Step]) -> list[Step]:
                 before.frame.activation = "relu"
                 before.output = step.output
                 producers[step.output] = before
+                continue
+            if step.layer.halves_maps and not step.frame.with_backward and before.layer.fuses_max_pool(before.frame):
+                before.frame.max_pool = True
+                before.frame.output_shape = step.frame.output_shape
+                before.output = step.output  # not a producer any more: nothing else can be fused into it
                 continue
             if step.layer.can_mask_grad and before.frame.activation == "relu":
                 step.frame.masks_grad = before.frame.grad_is_masked = True
