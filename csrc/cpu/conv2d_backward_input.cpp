@@ -6,6 +6,7 @@
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
 #include "cpu/depthwise.h"
+#include "cpu/fold_conv.h"
 #include "cpu/layout.h"
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
@@ -105,6 +106,12 @@ void conv2d_backward_input(const Conv2dShape& s, const T* weight, const T* grad_
   }
   if (choice.method() == Method::depthwise) {
     depthwise_backward_input(s, packed, source.data(), target.data());
+  } else if (choice.method() == Method::fold) {
+    FoldConv<T> p = backward_input_fold<T>(s);
+    p.source = source.data();
+    p.weight = packed;
+    p.target = target.data();
+    run_fold(p);
   } else {
     for_each_phase(s, [&](const BackwardInputPhase& phase) {
       if (phase.no_taps()) return zero_phase(s, phase, target.data());

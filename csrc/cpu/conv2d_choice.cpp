@@ -1,10 +1,12 @@
 #include "cpu/conv2d_choice.h"
 
 #include <algorithm>
+#include <cmath>
 #include <type_traits>
 
 #include "core/checked_math.h"
 #include "cpu/depthwise.h"
+#include "cpu/fold_conv.h"
 #include "cpu/isa.h"
 
 namespace fastconv {
@@ -15,7 +17,9 @@ namespace {
 // the tiles reach; measured, see docs/kernels.md.
 constexpr double kToPoints = 4.2, kFromPoints = 2.8;  // vector operations for each point
 constexpr double kDirectShare = 0.95, kProductShare = 0.88;
-constexpr std::int64_t kWinogradChannels = 16;  // shorter sums do not repay the transforms
+constexpr double kFold = 3;                            // to add one vector of a window to the target
+constexpr std::int64_t kFoldFilterBytes = 512 * 1024;  // they are read again for each chunk of pixels
+constexpr std::int64_t kWinogradChannels = 16;         // shorter sums do not repay the transforms
 
 // The pass as a correlation: `inputs` channels are summed, `outputs` are computed at `rows` x `columns` places.
 struct Sizes {
@@ -53,6 +57,27 @@ double direct_cost(const Conv2dShape& s, const Sizes& z) {
   return static_cast<double>(s.groups) * pairs * z.inputs * z.output_vectors / kDirectShare;
 }
 
+// Every window entry is added to the target by a load, an addition and a store, in runs of `piece` elements.
+double fold_cost(const Conv2dShape& s, Pass pass, const Sizes& z, int vector) {
+  const bool back = pass == Pass::backward_input;
+  const double places = static_cast<double>(back ? s.oh * s.ow : s.ih * s.iw);
+  const bool merged = s.groups == 1 && s.dilation_w == 1;
+  const double entries = static_cast<double>(s.kh * s.kw) * z.outputs;
+  const double piece = merged ? static_cast<double>(s.kw) * z.outputs : z.outputs;
+  const double vectors = std::ceil(entries / vector);
+  const double additions = entries / piece * std::ceil(piece / vector);
+  return static_cast<double>(s.groups) * places * (vectors * (z.inputs / kProductShare + 1) + kFold * additions);
+}
+
+const char* fold_refusal(const Conv2dShape& s, Pass pass, const Sizes& z, int vector, std::int64_t packed_bytes) {
+  if (pass == Pass::backward_weight) return "not for the weight's gradient";
+  if (takes_depthwise(s)) return "one channel a group";
+  if (pass == Pass::forward && (s.stride_h != 1 || s.stride_w != 1)) return "forward only for stride 1";
+  if (z.outputs >= vector) return "output channels alone fill a vector";
+  if (packed_bytes > kFoldFilterBytes) return "filters larger than the L2 cache";
+  return nullptr;
+}
+
 double tiles_along(double size, std::int64_t dilation, int outputs) {
   const std::int64_t along_phase = ceil_div(static_cast<std::int64_t>(size), dilation);
   return static_cast<double>(dilation) * static_cast<double>(ceil_div(along_phase, outputs));
@@ -82,6 +107,7 @@ const char* winograd_refusal(const Conv2dShape& s, WinogradTile tile) {
 const char* method_name(const Candidate& c) {
   if (c.method == Method::direct) return "direct";
   if (c.method == Method::depthwise) return "depthwise";
+  if (c.method == Method::fold) return "fold";
   switch (c.tile) {
     case WinogradTile::f2x2_3x3:
       return "winograd F(2x2,3x3)";
@@ -94,12 +120,20 @@ const char* method_name(const Candidate& c) {
 
 template <class T>
 Conv2dChoice choose_conv2d(const Conv2dShape& s, Pass pass, Algorithm algorithm) {
-  const Sizes z = sizes_of(s, pass, active_kernel_set<T>().conv.vector_size);
+  const int vector = active_kernel_set<T>().conv.vector_size;
+  const Sizes z = sizes_of(s, pass, vector);
   Conv2dChoice choice{};
   auto* candidate = choice.candidates.data();
   const bool depthwise = takes_depthwise(s);
   *candidate++ = {Method::direct, {}, depthwise ? "one channel a group" : nullptr, direct_cost(s, z)};
   *candidate++ = {Method::depthwise, {}, depthwise ? nullptr : "several channels a group", 0};
+  const bool back = pass == Pass::backward_input;
+  const std::int64_t packed =
+      fold_weight_elements(1, back ? s.icg() : s.ocg(), back ? s.ocg() : s.icg(), s.kh * s.kw, vector);
+  *candidate++ = {Method::fold,
+                  {},
+                  fold_refusal(s, pass, z, vector, packed * static_cast<std::int64_t>(sizeof(T))),
+                  fold_cost(s, pass, z, vector)};
   for (int i = 0; i < kWinogradTiles; ++i) {
     const auto tile = static_cast<WinogradTile>(i);
     const char* refusal = winograd_refusal<T>(s, tile);

@@ -6,6 +6,7 @@
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
 #include "cpu/depthwise.h"
+#include "cpu/fold_conv.h"
 #include "cpu/layout.h"
 #include "cpu/threads.h"
 
@@ -51,6 +52,16 @@ void explain_problem(const Conv2dChoice& choice, DirectConv<T> problem, bool con
   explain_direct(problem, e);
 }
 
+template <class T>
+void explain_fold(const FoldConv<T>& problem, Conv2dExplanation& e) {
+  const FoldPlan plan = plan_fold(problem);
+  e.scratch_bytes = static_cast<std::int64_t>(sizeof(T)) * plan.threads * plan.scratch_elements;
+  e.threads = plan.threads;
+  const std::int64_t entries = problem.taps_h * problem.taps_w * problem.outputs;
+  e.notes.push_back("windows of " + std::to_string(entries) + " entries fill " + std::to_string(plan.pitch) +
+                    " vector lanes and are added up where they overlap");
+}
+
 void explain_choice(const Conv2dChoice& choice, Conv2dExplanation& e) {
   const Candidate& best = choice.candidates[choice.chosen];
   e.algorithm = method_name(best);
@@ -65,6 +76,7 @@ void explain_choice(const Conv2dChoice& choice, Conv2dExplanation& e) {
 const char* kernel_text(Method method, Pass pass) {
   const bool weight = pass == Pass::backward_weight;
   if (method == Method::depthwise) return "one filter per channel, channels in the vector lanes";
+  if (method == Method::fold) return "pixels by (taps, output channels), broadcast times packed weights";
   if (method == Method::winograd)
     return weight ? "(ic) entries by output channels at each point, summed over tiles"
                   : "tiles by output channels at each point, broadcast times packed weights";
@@ -93,7 +105,7 @@ template <class T>
 Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout, Algorithm algorithm) {
   Conv2dExplanation e{};
   const Conv2dChoice choice = choose_conv2d<T>(s, pass, algorithm);
-  const bool depthwise = choice.method() == Method::depthwise;
+  const bool depthwise = choice.method() == Method::depthwise, fold = choice.method() == Method::fold;
   explain_choice(choice, e);
   const int vector = active_kernel_set<T>().conv.vector_size;
   const auto item = static_cast<std::int64_t>(sizeof(T));
@@ -110,12 +122,17 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
   if (pass == Pass::forward) {
     convert(s.input_shape(), "input NCHW -> NHWC");
     convert(s.output_shape(), "output NHWC -> NCHW");
-    if (!depthwise) explain_problem(choice, forward_problem<T>(s), needs_conversion(s.output_shape(), layout), e);
+    if (fold)
+      explain_fold(forward_fold<T>(s), e);
+    else if (!depthwise)
+      explain_problem(choice, forward_problem<T>(s), needs_conversion(s.output_shape(), layout), e);
   } else if (pass == Pass::backward_input) {
     convert(s.output_shape(), "grad_output NCHW -> NHWC");
     convert(s.input_shape(), "grad_input NHWC -> NCHW");
     std::int64_t phases = 0;
-    if (!depthwise)
+    if (fold)
+      explain_fold(backward_input_fold<T>(s), e);
+    else if (!depthwise)
       for_each_phase(s, [&](const BackwardInputPhase& phase) {
         if (!phase.no_taps() && phases++ == 0)
           explain_problem(choice, backward_input_problem<T>(s, phase), needs_conversion(s.input_shape(), layout), e);
@@ -129,7 +146,7 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
                                                           : backward_weight_scratch_bytes<T>(s);
   }
   e.kernel = kernel_text(choice.method(), pass);
-  if (!depthwise && 4 * lanes <= vector)
+  if (!depthwise && !fold && 4 * lanes <= vector)
     e.notes.push_back("slow: " + std::to_string(lanes) + " output channels" + (s.groups > 1 ? " per group" : "") +
                       " fill " + std::to_string(lanes) + " of " + std::to_string(vector) + " vector lanes");
   e.scratch_bytes += converted + e.packed_weight_bytes;

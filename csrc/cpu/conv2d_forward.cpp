@@ -1,6 +1,7 @@
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
 #include "cpu/depthwise.h"
+#include "cpu/fold_conv.h"
 #include "cpu/layout.h"
 #include "cpu/scratch.h"
 
@@ -40,6 +41,14 @@ void conv2d_forward(const Conv2dShape& s, const T* input, const T* weight, const
   const Conv2dChoice choice = choose_conv2d<T>(s, Pass::forward, algorithm);
   if (choice.method() == Method::depthwise) {
     depthwise_forward(s, source.data(), packed, bias, target.data(), activation);
+  } else if (choice.method() == Method::fold) {
+    FoldConv<T> p = forward_fold<T>(s);
+    p.source = source.data();
+    p.weight = packed;
+    p.bias = bias;
+    p.target = target.data();
+    p.activation = activation;
+    run_fold(p);
   } else {
     DirectConv<T> p = forward_problem<T>(s);
     p.source = source.data();

@@ -2,6 +2,7 @@
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
 #include "cpu/depthwise.h"
+#include "cpu/fold_conv.h"
 
 namespace fastconv {
 
@@ -10,6 +11,11 @@ std::int64_t packed_weight_elements(const Conv2dShape& s, Pass pass, Algorithm a
   if (pass == Pass::backward_weight) return 0;
   const Conv2dChoice choice = choose_conv2d<T>(s, pass, algorithm);
   if (choice.method() == Method::depthwise) return s.kh * s.kw * s.oc;
+  if (choice.method() == Method::fold) {
+    const bool forward = pass == Pass::forward;
+    return fold_weight_elements(s.groups, forward ? s.ocg() : s.icg(), forward ? s.icg() : s.ocg(), s.kh * s.kw,
+                                active_kernel_set<T>().conv.vector_size);
+  }
   if (choice.method() == Method::winograd)
     return pass == Pass::forward ? winograd_weight_elements(choice.tile(), s.groups, s.ocg(), s.icg())
                                  : winograd_weight_elements(choice.tile(), s.groups, s.icg(), s.ocg());
@@ -27,6 +33,9 @@ void pack_conv2d_weight(const Conv2dShape& s, const T* weight, Pass pass, Algori
   const int vector_size = active_kernel_set<T>().conv.vector_size;
   const Conv2dChoice choice = choose_conv2d<T>(s, pass, algorithm);
   if (choice.method() == Method::depthwise) return pack_depthwise_weight(s, weight, packed);
+  if (choice.method() == Method::fold)
+    return pack_fold_weight(
+        pass == Pass::forward ? forward_fold_weight(s, weight) : backward_input_fold_weight(s, weight), packed);
   if constexpr (std::is_same_v<T, float>)
     if (choice.method() == Method::winograd)
       return pack_winograd_weight(choice.tile(),

@@ -79,6 +79,18 @@ struct DepthwiseWeightRowArgs {
   T* grad;  // [kw][channels]
 };
 
+// Windows of neighbouring source pixels, added to the rows that they overlap:
+//   target[p*target_pixel + th*target_tap_h + i*target_piece + e] += windows[p*window + th*window_tap_h + i*piece + e]
+template <class T>
+struct FoldRowArgs {
+  const T* windows;
+  std::int64_t window, window_tap_h;
+  T* target;
+  std::int64_t target_pixel, target_tap_h, target_piece;
+  std::int64_t pixels, taps_h, pieces, piece;
+  std::int64_t passes;  // pixels this far apart have windows that do not overlap
+};
+
 constexpr int kConvTileMaxPixels = 14;
 constexpr int kWeightTileMaxEntries = 14;
 
@@ -90,6 +102,7 @@ struct ConvKernels {
   void (*conv_tile[4][kConvTileMaxPixels])(const ConvTileArgs<T>&);  // [vectors - 1][pixels - 1]
   void (*store_fence)();                                             // makes streamed stores visible to other threads
   void (*weight_tile[2][kWeightTileMaxEntries])(const WeightTileArgs<T>&);  // [vectors - 1][entries - 1]
+  void (*fold_row)(const FoldRowArgs<T>&);
   void (*depthwise_row)(const DepthwiseRowArgs<T>&);
   void (*depthwise_backward_row)(const DepthwiseBackwardRowArgs<T>&);
   void (*depthwise_weight_row)(const DepthwiseWeightRowArgs<T>&);

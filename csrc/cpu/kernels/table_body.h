@@ -8,6 +8,7 @@
 #include "cpu/kernels/depthwise.h"
 #include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/fma_chains.h"
+#include "cpu/kernels/fold_row.h"
 #include "cpu/kernels/kernel_table.h"
 #include "cpu/kernels/max_pool2d.h"
 #include "cpu/kernels/max_pool2d_backward.h"
@@ -27,6 +28,7 @@ constexpr KernelSet<T> make_kernel_set() {
   set.conv.vector_size = Vec<T>::kSize;
   fill_conv_tiles(set.conv);
   fill_weight_tiles(set.conv);
+  set.conv.fold_row = &fold_row<T>;
   set.conv.depthwise_row = &depthwise_row<T>;
   set.conv.depthwise_backward_row = &depthwise_backward_row<T>;
   set.conv.depthwise_weight_row = &depthwise_weight_row<T>;
