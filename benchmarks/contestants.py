@@ -33,7 +33,7 @@ KEPT = ", memory kept"  # ends the name of a column that was measured with these
 
 
 def cpu_list() -> str:
-    return ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    return os.environ.get(CPUS) or ",".join(map(str, sorted(os.sched_getaffinity(0))))
 
 
 class RivalFailedError(Exception):

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import contestants
 import fastconv
 
 _VARIABLES = ("OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MALLOC_", "FASTCONV_")
@@ -70,7 +71,7 @@ class OthersLoad:
 def facts() -> dict[str, Any]:
     return {
         "cpu": _first_match("/proc/cpuinfo", "model name") or platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": len(contestants.cpu_list().split(",")),
         "memory": _first_match("/proc/meminfo", "MemTotal"),
         "system": platform.platform(),
         "fastconv": fastconv.info().as_dict(),

@@ -21,6 +21,7 @@ from arrays import PASSES, Arrays
 from contestants import CPUS
 from rivals import RIVALS, NotOfferedError, Rival
 from shapes import Layer
+from threads import release, spread
 
 
 def layer_from(fields: dict[str, Any]) -> Layer:
@@ -39,13 +40,20 @@ class Worker:
     def prepare(self, layer: dict[str, Any], folder: str, threads: int) -> dict[str, Any]:
         """Build every column of this rival; says which passes each offers, and why a column is missing."""
         self.drop()
+        cpus = [int(cpu) for cpu in os.environ[CPUS].split(",")]
+        if not all(kind.uses_openmp for kind in self.classes):
+            release(cpus)
         arrays = Arrays.load(Path(folder))
         refused = {}
         for kind in self.classes:
             try:
-                self.rivals[kind.name] = kind(layer_from(layer), arrays, threads)
+                rival = kind(layer_from(layer), arrays, threads)
             except NotOfferedError as error:
                 refused[kind.name] = str(error)
+                continue
+            self.rivals[kind.name] = rival
+            if threads > 1 and not kind.uses_openmp and rival.forward:
+                spread(rival.forward, cpus[:threads])
         passes = {name: [p for p in PASSES if rival.call(p)] for name, rival in self.rivals.items()}
         return {"passes": passes, "refused": refused}
 

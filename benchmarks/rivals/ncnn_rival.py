@@ -14,6 +14,7 @@ from shapes import Layer
 class Ncnn(Rival):
     name = "ncnn"
     package = "ncnn"
+    uses_openmp = True
 
     def __init__(self, layer: Layer, arrays: Arrays, threads: int) -> None:
         import ncnn

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 
 import numpy as np
 
@@ -47,10 +46,6 @@ class OnnxRuntime(Rival):
         onnx.checker.check_model(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        cpus = sorted(os.sched_getaffinity(0))[:threads]
-        if len(cpus) == threads > 1:  # its own threads; the one that calls is the first
-            bound = ";".join(str(cpu + 1) for cpu in cpus[1:])
-            options.add_session_config_entry("session.intra_op_thread_affinities", bound)
         options.inter_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

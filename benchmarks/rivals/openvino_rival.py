@@ -27,7 +27,7 @@ class OpenVino(Rival):
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": True,
+            "ENABLE_CPU_PINNING": False,  # threads.py does it, the calling thread included
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",  # or it would compute in bfloat16 where the CPU can
         }

@@ -28,6 +28,8 @@ class Rival:
     package: ClassVar[str]
     uses_malloc: ClassVar[bool] = False  # results come fresh from malloc: measured also with malloc keeping its memory
 
+    uses_openmp: ClassVar[bool] = False  # whose threads are bound by its own variables
+
     forward: Callable[[], Any] | None = None
     backward_input: Callable[[], Any] | None = None
     backward_weight: Callable[[], Any] | None = None

@@ -12,6 +12,7 @@ from shapes import Layer
 class TorchNchw(Rival):
     name = "torch NCHW"
     package = "torch"
+    uses_openmp = True
     uses_malloc = True
     channels_last = False
 

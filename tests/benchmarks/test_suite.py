@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import threading
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -174,6 +176,18 @@ def test_a_rival_that_dies_is_reported_and_started_again(suite: Suite, tmp_path:
         assert "differs from ours" in process.prepare(layer, tmp_path, {"forward": 1e-5})[1]["numpy"]
     finally:
         process.close()
+
+
+def test_working_threads_get_cores_of_their_own(suite: Suite) -> None:
+    threads = suite("threads")
+    cpus = sorted(os.sched_getaffinity(0))
+    try:
+        threads.spread(lambda: sum(range(1000)), cpus[:1])
+        assert os.sched_getaffinity(threading.get_native_id()) == {cpus[0]}
+        threads.release(cpus)
+        assert os.sched_getaffinity(threading.get_native_id()) == set(cpus)
+    finally:
+        threads.release(cpus)
 
 
 def test_pictures_are_drawn(suite: Suite, tmp_path: Any) -> None:
