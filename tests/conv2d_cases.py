@@ -109,6 +109,15 @@ WIDE = [
     Geometry(1024, 20, (2, 9), (1, 1), batch=1),
     Geometry(32, 256, (6, 6), (3, 3), padding=_pad(2), dilation=(2, 2), groups=2),
 ]
+# Gradients of the weight in several slices, shares and groups of pixels, and with input and grad_output exchanged.
+GRADIENTS = [
+    Geometry(130, 200, (16, 33), (1, 1), batch=1),
+    Geometry(40, 70, (16, 33), (1, 1)),
+    Geometry(40, 70, (31, 33), (1, 1), (2, 2)),
+    Geometry(300, 40, (10, 9), (3, 3), (2, 2), _pad(1), batch=3),
+    Geometry(70, 33, (17, 16), (3, 3), padding=_pad(1), batch=5),
+    Geometry(5, 12, (40, 41), (3, 3), padding=_pad(1), dilation=(2, 1), batch=3),
+]
 INPUTS = [Geometry(c, 6, (5, 6), (3, 3), padding=_pad(1)) for c in (1, 2, 4, 7, 8, 9, 15, 16, 17, 31, 33, 67)]
 BIG_BLOCKS = [
     Geometry(37, 41, (13, 11), (3, 3), padding=_pad(1)),
@@ -195,7 +204,7 @@ EMPTY = [
 ]
 
 ALL = [
-    *(WIDTHS + OUTPUTS + WIDE + INPUTS + BIG_BLOCKS + SHAPES + STRIDES + PADDINGS + DILATIONS),
+    *(WIDTHS + OUTPUTS + WIDE + GRADIENTS + INPUTS + BIG_BLOCKS + SHAPES + STRIDES + PADDINGS + DILATIONS),
     *(GROUPS + DEPTHWISE + IMAGE_TILES + EMPTY),
 ]
 SMALL = [SHAPES[4], STRIDES[1], STRIDES[4], PADDINGS[1], DILATIONS[1], GROUPS[1], DEPTHWISE[6]]

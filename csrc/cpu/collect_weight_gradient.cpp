@@ -18,7 +18,7 @@ constexpr int kColumns = 128;  // of the filters: brought into their order toget
 
 template <class T>
 void collect_weight_gradient(const Conv2dShape& s, const T* partials, std::int64_t count, T* grad_weight,
-                             bool accumulate, int threads) {
+                             bool accumulate, int threads, bool transposed) {
   const ConvKernels<T>& kernels = active_kernel_set<T>().conv;
   const std::int64_t icg = s.icg(), taps = s.kh * s.kw, filter = icg * taps;
   const std::int64_t group_elements = packed_group_elements(s.ocg(), icg, taps, kernels.vector_size);
@@ -41,13 +41,21 @@ void collect_weight_gradient(const Conv2dShape& s, const T* partials, std::int64
       for (std::int64_t g = 1; g < count; ++g)
         for (std::int64_t oc = 0; oc < width; ++oc) total[oc] += sums[g * stride + oc];
     }
+    if (transposed) {
+      for (std::int64_t column = 0; column < columns; ++column) {
+        T* row = grad_weight + (column0 + column) * s.oc + first;
+        for (std::int64_t oc = 0; oc < valid; ++oc)
+          row[oc] = accumulate ? row[oc] + totals[column * width + oc] : totals[column * width + oc];
+      }
+      return;
+    }
     if (!accumulate) return kernels.transpose(totals, columns, valid, width, to, filter);
     for (std::int64_t oc = 0; oc < valid; ++oc)
       for (std::int64_t column = 0; column < columns; ++column) to[oc * filter + column] += totals[column * width + oc];
   });
 }
 
-template void collect_weight_gradient(const Conv2dShape&, const float*, std::int64_t, float*, bool, int);
-template void collect_weight_gradient(const Conv2dShape&, const double*, std::int64_t, double*, bool, int);
+template void collect_weight_gradient(const Conv2dShape&, const float*, std::int64_t, float*, bool, int, bool);
+template void collect_weight_gradient(const Conv2dShape&, const double*, std::int64_t, double*, bool, int, bool);
 
 }  // namespace fastconv

@@ -18,13 +18,18 @@ namespace fastconv {
 
 namespace {
 
-constexpr std::int64_t kBlockPixels = 512;                // a block of pixels is copied once ...
-constexpr std::int64_t kTilePixels = 256;                 // ... and summed in parts that nearly fit the L1 cache
-constexpr std::int64_t kSourceBytes = 256 * 1024;         // its source rows stay in the L2 cache
-constexpr std::int64_t kGroupPixels = 256;                // a group needs some pixels to be worth its partial sums
-constexpr std::int64_t kTasks = 32;                       // shares of work, so that more threads than two find some
-constexpr std::int64_t kSlice = 256;                      // input channels copied at once: few pages, few cache sets
-constexpr std::int64_t kBlocksPerTask = 2;                // channel blocks that share one copy of the source rows
+constexpr std::int64_t kBlockPixels = 512;         // a block of pixels is copied once ...
+constexpr std::int64_t kLeastBlockPixels = 192;    // ... and not many fewer, or the gradient is loaded too often
+constexpr std::int64_t kTilePixels = 256;          // ... and summed in parts that nearly fit the L1 cache
+constexpr std::int64_t kSourceBytes = 256 * 1024;  // its source rows stay in the L2 cache
+constexpr std::int64_t kGroupPixels = 256;         // a group needs some pixels to be worth its partial sums ...
+constexpr std::int64_t kGoodGroupPixels = 1024;    // ... and these to make the cost of the sums vanish
+constexpr std::int64_t kLeastTasks = 8;            // shares of work that are worth small groups ...
+constexpr std::int64_t kTasks = 32;                // ... and large ones, so that many threads find some
+constexpr std::int64_t kSlice = 256;               // input channels copied at once: few pages, few cache sets
+constexpr std::int64_t kLeastSlice = 64;           // ... but not fewer, where fewer make room for more pixels
+constexpr std::int64_t kTaskBytes = 256 * 1024;    // a task's part of the gradient stays in the L2 cache
+constexpr std::int64_t kExchangeChannels = 128;    // so few input channels do not repay the packing of grad_output
 constexpr std::int64_t kPartialBytes = 32 * 1024 * 1024;  // most memory for the groups' partial sums
 
 struct WeightPlan {
@@ -34,6 +39,7 @@ struct WeightPlan {
   std::int64_t blocks;                  // of pixels, over the batch
   std::int64_t pixel_groups;            // partial sums
   std::int64_t channel_blocks, shares;  // of output channels in one group of the convolution
+  std::int64_t blocks_per_task;         // channel blocks that share one copy of the source rows
   std::int64_t group_elements;          // packed gradient of one group of the convolution
   std::int64_t source_elements;         // scratch per thread for the source rows ...
   std::int64_t grad_elements;           // ... and for one channel block of grad_output
@@ -50,40 +56,76 @@ ConvGrid<T> weight_grid(const Conv2dShape& s) {
   return grid;
 }
 
+// The pixels of a block: rows of one image, or several small images.
 template <class T>
-WeightPlan plan_weight(const Conv2dShape& s, const ConvGrid<T>& grid, const ConvKernels<T>& kernels) {
+void plan_blocks(const ConvGrid<T>& grid, WeightPlan& plan) {
   const std::int64_t item = static_cast<std::int64_t>(sizeof(T));
-  WeightPlan plan{};
-  plan.threads = threads_for(static_cast<double>(s.flops()));
-  plan.slice = ceil_div(grid.icg, ceil_div(grid.icg, kSlice));
   plan.source = plan_source_slices(grid, plan.slice);
+  const auto bytes = [&](std::int64_t rows, std::int64_t columns) {
+    if (plan.source.mode == SourceMode::in_place && grid.taps_h * grid.taps_w == 1)
+      return rows * columns * grid.icg * item;
+    return block_elements(grid, plan.source, rows, columns) * item;
+  };
   std::int64_t columns = grid.out_w;
-  while (columns > 16 &&
-         (columns > 2 * kBlockPixels || block_elements(grid, plan.source, 1, columns) * item > kSourceBytes))
+  while (columns > 16 && (columns > 2 * kBlockPixels || bytes(1, columns) > kSourceBytes))
     columns = std::max<std::int64_t>(16, std::min(ceil_div(columns, 2), kBlockPixels));
   std::int64_t rows =
       columns < grid.out_w ? 1 : std::min(grid.out_h, std::max<std::int64_t>(1, kBlockPixels / columns));
-  while (rows > 1 && block_elements(grid, plan.source, rows, columns) * item > kSourceBytes) --rows;
+  while (rows > 1 && bytes(rows, columns) > kSourceBytes) --rows;
   plan.rows_per_block = ceil_div(grid.out_h, ceil_div(grid.out_h, rows));
   plan.row_blocks = ceil_div(grid.out_h, plan.rows_per_block);
   plan.columns_per_block = ceil_div(grid.out_w, ceil_div(grid.out_w, columns));
   plan.column_blocks = ceil_div(grid.out_w, plan.columns_per_block);
   plan.images_per_block = 1;
-  const std::int64_t block_bytes =
-      block_elements(grid, plan.source, plan.rows_per_block, plan.columns_per_block) * item;
   if (plan.row_blocks * plan.column_blocks == 1)
     plan.images_per_block = std::clamp<std::int64_t>(
-        std::min(kTilePixels / (grid.out_h * grid.out_w), kSourceBytes / block_bytes), 1, grid.n);
+        std::min(kBlockPixels / (grid.out_h * grid.out_w), kSourceBytes / bytes(grid.out_h, grid.out_w)), 1, grid.n);
+}
+
+template <class T>
+WeightPlan plan_weight(const Conv2dShape& s, const ConvGrid<T>& grid, const ConvKernels<T>& kernels) {
+  const std::int64_t item = static_cast<std::int64_t>(sizeof(T));
+  WeightPlan plan{};
+  plan.shares = plan.pixel_groups = 1;
+  plan.threads = threads_for(static_cast<double>(s.flops()));
+  plan.slice = ceil_div(grid.icg, ceil_div(grid.icg, kSlice));
+  plan_blocks(grid, plan);
+  while (plan.source.mode == SourceMode::rows && plan.slice >= 2 * kLeastSlice &&
+         plan.images_per_block * plan.rows_per_block * plan.columns_per_block <
+             std::min(kLeastBlockPixels, grid.n * grid.out_h * grid.out_w)) {
+    plan.slice = ceil_div(plan.slice, 2);
+    plan_blocks(grid, plan);
+  }
   plan.blocks = ceil_div(grid.n, plan.images_per_block) * plan.row_blocks * plan.column_blocks;
 
   plan.channel_blocks = block_count(s.ocg(), kernels.vector_size);
-  plan.shares = ceil_div(plan.channel_blocks, kBlocksPerTask);
+  // Shares and groups are powers of two, so that two, four or eight threads get the same.
+  const std::int64_t filter = s.kh * s.kw == 1 ? plan.slice : s.icg() * s.kh * s.kw;  // one tap: seen slice by slice
+  const std::int64_t task_bytes = plan.source.mode == SourceMode::in_place ? kTaskBytes / 2 : kTaskBytes;
+  const std::int64_t together = std::max<std::int64_t>(1, task_bytes / item / (filter * 2 * kernels.vector_size));
+  const std::int64_t pixels = s.n * s.oh * s.ow;
+  const std::int64_t most_groups = std::max<std::int64_t>(1, s.groups * std::min(plan.blocks, pixels / kGroupPixels));
+  while (plan.shares < plan.channel_blocks &&
+         (plan.shares * together < plan.channel_blocks || plan.shares * most_groups < kLeastTasks))
+    plan.shares *= 2;
+  plan.shares = std::min(plan.shares, plan.channel_blocks);
+  plan.blocks_per_task = ceil_div(plan.channel_blocks, plan.shares);
+  plan.shares = ceil_div(plan.channel_blocks, plan.blocks_per_task);
   plan.group_elements = packed_group_elements(s.ocg(), s.icg(), s.kh * s.kw, kernels.vector_size);
   const std::int64_t affordable = kPartialBytes / item / std::max<std::int64_t>(1, plan.group_elements * s.groups);
-  const std::int64_t wanted = std::min(ceil_div(kTasks, plan.shares * s.groups), s.n * s.oh * s.ow / kGroupPixels);
-  plan.pixel_groups = std::max<std::int64_t>(1, std::min({wanted, affordable, plan.blocks}));
+  const std::int64_t others = plan.shares * s.groups;
+  const std::int64_t wanted = std::max(std::min(ceil_div(kTasks, others), pixels / kGoodGroupPixels),
+                                       std::min(ceil_div(kLeastTasks, others), pixels / kGroupPixels));
+  while (2 * plan.pixel_groups <= std::min({wanted, affordable, plan.blocks})) plan.pixel_groups *= 2;
+  if (grid.n * grid.out_h == 1) {  // a row of pixels can be cut evenly
+    const std::int64_t each = std::max<std::int64_t>(1, (plan.blocks + plan.pixel_groups / 2) / plan.pixel_groups);
+    plan.columns_per_block = ceil_div(grid.out_w, each * plan.pixel_groups);
+    plan.blocks = plan.column_blocks = ceil_div(grid.out_w, plan.columns_per_block);
+    plan.pixel_groups = std::min(plan.pixel_groups, plan.blocks);
+  }
   if (plan.source.mode != SourceMode::in_place)
-    plan.source_elements = round_up(plan.images_per_block * block_bytes / item, 16);
+    plan.source_elements = round_up(
+        plan.images_per_block * block_elements(grid, plan.source, plan.rows_per_block, plan.columns_per_block), 16);
   plan.grad_elements = plan.images_per_block * plan.rows_per_block * plan.columns_per_block * 2 * kernels.vector_size;
   plan.partial_elements = plan.pixel_groups * s.groups * plan.group_elements;
   return plan;
@@ -103,17 +145,52 @@ bool pack_grad(const Conv2dShape& s, const ConvGrid<T>& grid, const Block& b, co
   return finite;
 }
 
+// Lines of memory that will be wanted soon, as jobs: each fetches one line of every pixel of a block. A tile takes one
+// job along, so that memory is read while the tiles compute.
+class Prefetch {
+ public:
+  // Lines of `bytes` at every pixel, rows and pixels so many bytes apart.
+  void add(const void* first, std::int64_t bytes, std::int64_t row, std::int64_t pixel) {
+    if (count_ < kMost) jobs_[count_++] = {static_cast<const char*>(first), ceil_div(bytes, 64), row, pixel};
+  }
+  template <class T>
+  void next(WeightTileArgs<T>& a, std::int64_t first_row) const {
+    if (job_ == count_) {
+      a.prefetch = nullptr;
+      a.prefetch_row = a.prefetch_pixel = 0;
+      return;
+    }
+    const Job& job = jobs_[job_];
+    a.prefetch = job.first + line_ * 64 + first_row * job.row;
+    a.prefetch_row = job.row, a.prefetch_pixel = job.pixel;
+  }
+  void done() {
+    if (job_ < count_ && ++line_ == jobs_[job_].lines) line_ = 0, ++job_;
+  }
+
+ private:
+  static constexpr int kMost = 5;
+  struct Job {
+    const char* first;
+    std::int64_t lines, row, pixel;
+  } jobs_[kMost];
+  int count_ = 0, job_ = 0;
+  std::int64_t line_ = 0;
+};
+
 // Adds one slice of one block of pixels to the gradient of one channel block: all tiles of (kh, kw, ic) entries.
 template <class T>
 void add_tiles(const Conv2dShape& s, const Block& b, const SourceView<T>& source, const T* packed, int vectors, T* grad,
-               bool accumulate, const ConvKernels<T>& kernels) {
+               bool accumulate, Prefetch& prefetch, const ConvKernels<T>& kernels) {
   const std::int64_t icg = s.icg(), width = vectors * kernels.vector_size;
   const bool merged = source.tap_w == icg && b.channels == icg;  // the taps of a kernel row lie side by side
   const std::int64_t run = merged ? s.kw * icg : b.channels, runs = merged ? 1 : s.kw;
   const std::int64_t count = ceil_div(run, kernels.max_entries), size = run / count, larger = run % count;
   const std::int64_t parts = b.images > 1 ? 1 : ceil_div(b.rows * b.columns, kTilePixels);
   const std::int64_t part = ceil_div(b.rows, std::min(parts, b.rows));
+  const Prefetch start = prefetch;
   for (std::int64_t row = 0; row < b.rows; row += part) {
+    prefetch = start;  // the same lines, of this part's pixels
     WeightTileArgs<T> a{};
     a.input_image = source.image, a.input_row = source.row, a.input_pixel = source.pixel;
     a.grad_output = packed + row * b.columns * width;
@@ -125,7 +202,9 @@ void add_tiles(const Conv2dShape& s, const Block& b, const SourceView<T>& source
         a.grad = grad + ((kh * s.kw + r) * icg + b.channel0) * width;
         for (std::int64_t t = 0; t < count; ++t) {
           const std::int64_t entries = size + (t < larger ? 1 : 0);
+          prefetch.next(a, row);
           kernels.weight_tile[vectors - 1][entries - 1](a);
+          prefetch.done();
           a.input += entries;
           a.grad += entries * width;
         }
@@ -133,16 +212,48 @@ void add_tiles(const Conv2dShape& s, const Block& b, const SourceView<T>& source
   }
 }
 
+// The source pixels of a block, as far as the block above it does not share them.
+template <class T>
+void prefetch_source(const ConvGrid<T>& g, const Block& b, Prefetch& prefetch) {
+  const std::int64_t pixel = g.groups * g.icg, reach = (g.taps_h - 1) * g.tap_step_h + 1;
+  const std::int64_t shared = b.row0 > 0 ? std::max<std::int64_t>(0, reach - g.step_h) : 0;
+  const std::int64_t ih = std::max<std::int64_t>(0, g.origin_h + b.row0 * g.step_h + shared);
+  const std::int64_t iw = std::max<std::int64_t>(0, g.origin_w + b.column0 * g.step_w);
+  const std::int64_t item = static_cast<std::int64_t>(sizeof(T)), row = g.source_w * pixel * item;
+  const auto first = reinterpret_cast<std::uintptr_t>(g.source + b.group * g.icg + b.channel0) +
+                     static_cast<std::uintptr_t>(((b.image * g.source_h + ih) * g.source_w + iw) * pixel * item);
+  for (std::int64_t h = 0; h < std::min(g.step_h, g.taps_h); ++h)
+    for (std::int64_t w = 0; w < std::min(g.step_w, g.taps_w); ++w)
+      prefetch.add(reinterpret_cast<const void*>(first + static_cast<std::uintptr_t>(h * row + w * pixel * item)),
+                   b.channels * item, g.step_h * row, g.step_w * pixel * item);
+}
+
 // Adds one block of pixels to the gradient of the channel blocks [block0, block1) of one group.
 template <class T>
-void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& plan, Block b, std::int64_t block0,
-               std::int64_t block1, const T* grad_output, T* partial, T* scratch, bool accumulate,
+void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& plan, Block b, const Block* next,
+               std::int64_t block0, std::int64_t block1, const T* grad_output, T* partial, T* scratch, bool accumulate,
                const ConvKernels<T>& kernels) {
   T* packed = scratch + plan.source_elements;
   for (std::int64_t c = 0; c < s.icg(); c += plan.slice) {
     b.channel0 = c;
     b.channels = std::min(plan.slice, s.icg() - c);
     const SourceView<T> source = view_source(grid, plan.source, b, scratch);
+    Prefetch prefetch;
+    if (c + plan.slice < s.icg()) {
+      Block after = b;
+      after.channel0 = c + plan.slice;
+      after.channels = std::min(plan.slice, s.icg() - after.channel0);
+      prefetch_source(grid, after, prefetch);
+    } else if (next) {
+      const std::int64_t pixel = s.oc * static_cast<std::int64_t>(sizeof(T)), first = block0 * 2 * kernels.vector_size;
+      const std::int64_t channels = std::min(block1 * 2 * kernels.vector_size, s.ocg()) - first;
+      prefetch.add(grad_output + ((next->image * grid.out_h + next->row0) * grid.out_w + next->column0) * s.oc +
+                       b.group * s.ocg() + first,
+                   channels * static_cast<std::int64_t>(sizeof(T)), grid.out_w * pixel, pixel);
+      Block after = *next;
+      after.channels = std::min(plan.slice, s.icg());
+      prefetch_source(grid, after, prefetch);
+    }
     for (std::int64_t block = block0; block < block1; ++block) {
       const std::int64_t first = block * 2 * kernels.vector_size;
       const int vectors = block_vectors(s.ocg(), first, kernels.vector_size);
@@ -151,7 +262,7 @@ void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& 
       const bool finite = pack_grad(s, grid, b, grad_output, b.group * s.ocg() + first,
                                     std::min(width, s.ocg() - first), width, packed, kernels);
       if (finite || !touches_padding(grid)) {
-        add_tiles(s, b, source, packed, vectors, grad, accumulate, kernels);
+        add_tiles(s, b, source, packed, vectors, grad, accumulate, prefetch, kernels);
         continue;
       }
       if (!accumulate && c == 0) std::fill_n(grad, width * s.icg() * s.kh * s.kw, T(0));
@@ -160,10 +271,24 @@ void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& 
   }
 }
 
+// A pointwise gradient is a product of two matrices, so input and grad_output may change places. The one with fewer
+// channels is better packed: each of its vectors meets all channels of the other.
+bool exchanges(const Conv2dShape& s) {
+  return s.groups == 1 && s.ic < s.oc && s.ic <= kExchangeChannels && pointwise(forward_problem<float>(s));
+}
+
+Conv2dShape exchanged(Conv2dShape s) {
+  std::swap(s.ic, s.oc);
+  return s;
+}
+
 template <class T>
-void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_output, T* grad_weight,
+void direct_backward_weight(const Conv2dShape& shape, const T* input, const T* grad_output, T* grad_weight,
                             bool accumulate) {
   const ConvKernels<T>& kernels = active_kernel_set<T>().conv;
+  const bool exchange = exchanges(shape);
+  const Conv2dShape s = exchange ? exchanged(shape) : shape;
+  if (exchange) std::swap(input, grad_output);
   ConvGrid<T> grid = weight_grid<T>(s);
   grid.source = input;
   const WeightPlan plan = plan_weight(s, grid, kernels);
@@ -173,13 +298,13 @@ void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_
   parallel_for(plan.pixel_groups * s.groups * plan.shares, plan.threads, [&](std::int64_t task, int thread) {
     const std::int64_t share = task % plan.shares, group = task / plan.shares % s.groups;
     const std::int64_t pixel_group = task / plan.shares / s.groups;
-    const std::int64_t block0 = share * kBlocksPerTask;
-    const std::int64_t block1 = std::min(plan.channel_blocks, block0 + kBlocksPerTask);
+    const std::int64_t block0 = share * plan.blocks_per_task;
+    const std::int64_t block1 = std::min(plan.channel_blocks, block0 + plan.blocks_per_task);
     T* partial = partials.as<T>() + (pixel_group * s.groups + group) * plan.group_elements;
     T* scratch = blocks.as<T>() + thread * thread_elements(plan);
     const std::int64_t begin = plan.blocks * pixel_group / plan.pixel_groups;
     const std::int64_t end = plan.blocks * (pixel_group + 1) / plan.pixel_groups;
-    for (std::int64_t index = begin; index < end; ++index) {
+    const auto block_at = [&](std::int64_t index) {
       Block b{};
       b.group = group;
       b.column0 = index % plan.column_blocks * plan.columns_per_block;
@@ -188,10 +313,15 @@ void direct_backward_weight(const Conv2dShape& s, const T* input, const T* grad_
       b.images = std::min(plan.images_per_block, grid.n - b.image);
       b.rows = std::min(plan.rows_per_block, grid.out_h - b.row0);
       b.columns = std::min(plan.columns_per_block, grid.out_w - b.column0);
-      add_block(s, grid, plan, b, block0, block1, grad_output, partial, scratch, index > begin, kernels);
+      return b;
+    };
+    for (std::int64_t index = begin; index < end; ++index) {
+      const Block next = block_at(std::min(index + 1, end - 1));
+      add_block(s, grid, plan, block_at(index), index + 1 < end ? &next : nullptr, block0, block1, grad_output, partial,
+                scratch, index > begin, kernels);
     }
   });
-  collect_weight_gradient(s, partials.as<T>(), plan.pixel_groups, grad_weight, accumulate, plan.threads);
+  collect_weight_gradient(s, partials.as<T>(), plan.pixel_groups, grad_weight, accumulate, plan.threads, exchange);
 }
 
 constexpr std::int64_t kBiasGroups = 16;
@@ -247,7 +377,8 @@ void conv2d_backward_bias(const Shape4& shape, const T* grad_output, T* grad_bia
 template <class T>
 std::int64_t backward_weight_scratch_bytes(const Conv2dShape& s) {
   if (takes_depthwise(s)) return depthwise_backward_weight_elements(s) * static_cast<std::int64_t>(sizeof(T));
-  const WeightPlan plan = plan_weight(s, weight_grid<T>(s), active_kernel_set<T>().conv);
+  const Conv2dShape shape = exchanges(s) ? exchanged(s) : s;
+  const WeightPlan plan = plan_weight(shape, weight_grid<T>(shape), active_kernel_set<T>().conv);
   return (plan.partial_elements + plan.threads * thread_elements(plan)) * static_cast<std::int64_t>(sizeof(T));
 }
 

@@ -30,6 +30,8 @@ HEAVY = [
     Geometry(64, 64, (3, 3), (3, 3), padding=((2, 2), (2, 2)), batch=11),
     Geometry(48, 48, (30, 30), (3, 3), padding=((1, 1), (1, 1)), groups=48, batch=5),
     Geometry(32, 32, (28, 28), (5, 5), padding=((2, 2), (2, 2)), groups=4, batch=3),
+    Geometry(40, 96, (33, 40), (1, 1), batch=3),
+    Geometry(130, 66, (23, 24), (3, 3), (2, 2), padding=((1, 1), (1, 1)), batch=7),
 ]
 
 

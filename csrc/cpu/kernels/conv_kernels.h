@@ -40,7 +40,10 @@ struct WeightTileArgs {
   std::int64_t input_image, input_row, input_pixel;
   const T* grad_output;  // packed [images][rows][pixels][block], the block zero-padded to whole vectors
   std::int64_t images, rows, pixels;
-  T* grad;  // [entries][block]
+  const char*
+      prefetch;  // one line at prefetch + row * prefetch_row + pixel * prefetch_pixel is fetched with each pixel
+  std::int64_t prefetch_row, prefetch_pixel;  // bytes
+  T* grad;                                    // [entries][block]
   bool accumulate;
 };
 
