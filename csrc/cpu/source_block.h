@@ -80,10 +80,12 @@ void flatten_grid(ConvGrid<T>& grid) {
   grid.n = grid.out_h = grid.source_h = 1;
 }
 
-// Rows narrower than half a tile waste it: their windows are gathered instead, and tiles run across rows and images.
+// Rows narrower than half a tile waste it, and so do rows that leave tiles of three pixels, too few sums to keep the
+// multiply-add units busy (7 = 4 + 3): their windows are gathered instead, and tiles run across rows and images.
 template <class T>
 bool narrow(const ConvGrid<T>& grid, std::int64_t tile) {
-  return 2 * grid.out_w < tile && grid.n * grid.out_h > 1 && grid.icg >= 8;
+  const std::int64_t tiles = (grid.out_w + tile - 1) / tile;
+  return (2 * grid.out_w < tile || grid.out_w / tiles < 4) && grid.n * grid.out_h > 1 && grid.icg >= 8;
 }
 
 template <class T>
