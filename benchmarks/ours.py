@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from arrays import Array, Arrays
+from arrays import Array, Arrays, aligned
 from fastconv import _core, ops
 from shapes import Layer
 
@@ -20,15 +20,6 @@ def geometry(layer: Layer) -> _core.Conv2dShape:
     return _core.Conv2dShape(
         layer.input_shape, layer.weight_shape, layer.stride, ((p, p), (q, q)), layer.dilation, layer.groups
     )
-
-
-def aligned(array: Array) -> Array:
-    """Copy to memory that begins on a cache line, as in our models and in PyTorch (NumPy begins 16 bytes later)."""
-    memory = np.empty(array.nbytes + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    copy: Array = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
 
 
 def calls(layer: Layer, arrays: Arrays, layout: str, packed: bool, algo: str = "auto") -> Calls:

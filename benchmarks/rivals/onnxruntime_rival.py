@@ -6,7 +6,7 @@ import importlib.util
 
 import numpy as np
 
-from arrays import Arrays
+from arrays import Arrays, aligned
 from rivals.rival import Rival
 from shapes import Layer
 
@@ -50,7 +50,7 @@ class OnnxRuntime(Rival):
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         binding = session.io_binding()
-        x, y = arrays.input.copy(), np.empty(layer.output_shape, arrays.input.dtype)
+        x, y = aligned(arrays.input), aligned(arrays.grad_output)
         binding.bind_cpu_input("x", x)
         binding.bind_output("y", "cpu", 0, y.dtype, y.shape, y.ctypes.data)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from arrays import Arrays
+from arrays import Arrays, aligned
 from rivals.rival import Rival
 from shapes import Layer
 
@@ -33,7 +31,7 @@ class OpenVino(Rival):
         }
         model = ov.Core().compile_model(ov.Model([node], [source]), "CPU", settings)
         request = model.create_infer_request()
-        x, y = arrays.input.copy(), np.empty(layer.output_shape, arrays.input.dtype)
+        x, y = aligned(arrays.input), aligned(arrays.grad_output)
         request.set_input_tensor(ov.Tensor(x, shared_memory=True))
         request.set_output_tensor(ov.Tensor(y, shared_memory=True))
 

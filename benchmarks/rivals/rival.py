@@ -18,7 +18,7 @@ class NotOfferedError(Exception):
 
 
 class Rival:
-    """A layer prepared by one library: weights packed, graph compiled, input in place.
+    """A layer prepared by one library: weights packed, graph compiled, input in place and aligned.
 
     `forward`, `backward_input` and `backward_weight` compute what their names say, or are None. What they return
     is given to `as_array` when results are compared, never while the clock runs.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from arrays import Array, Arrays
 from rivals.rival import Rival
 from shapes import Layer
@@ -22,7 +24,7 @@ class TorchNchw(Rival):
         torch.set_num_threads(threads)
         memory = torch.channels_last if self.channels_last else torch.contiguous_format
         x, w, gy = (
-            torch.from_numpy(array.copy()).contiguous(memory_format=memory)
+            torch.from_numpy(np.array(array)).clone(memory_format=memory)  # in its own aligned memory
             for array in (arrays.input, arrays.weight, arrays.grad_output)
         )
         stride, padding, dilation = list(layer.stride), list(layer.padding), list(layer.dilation)
