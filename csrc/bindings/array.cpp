@@ -110,6 +110,12 @@ void check_int32(const char* op, const char* argument, const py::array& array, c
   check_memory(where, array, shape);
 }
 
+void check_uint8(const char* op, const char* argument, const py::array& array, const std::vector<std::int64_t>& shape) {
+  const std::string where = std::string(op) + ": " + argument;
+  if (!plain(array, 'u', 1)) type_error(where + " must be uint8, got " + dtype_text(array));
+  check_memory(where, array, shape);
+}
+
 void check_output(const char* op, const char* argument, const py::array& array, DType dtype,
                   const std::vector<std::int64_t>& shape) {
   check_array(op, argument, array, dtype, shape);

@@ -35,6 +35,7 @@ void check_array(const char* op, const char* argument, const py::array& array, D
                  const std::vector<std::int64_t>& shape);
 void check_int64(const char* op, const char* argument, const py::array& array, const std::vector<std::int64_t>& shape);
 void check_int32(const char* op, const char* argument, const py::array& array, const std::vector<std::int64_t>& shape);
+void check_uint8(const char* op, const char* argument, const py::array& array, const std::vector<std::int64_t>& shape);
 // ValueError for a read-only array.
 void check_writeable(const char* op, const char* argument, const py::array& array);
 // check_array and check_writeable.

@@ -52,12 +52,26 @@ void add_arrays(const py::array& a, const py::array& b, py::array output) {
   });
 }
 
+void copy_array(const py::array& input, py::array output, bool stream) {
+  const char* op = "copy";
+  const DType dtype = dtype_of(op, "input", input);
+  const auto shape = shape_of(input);
+  check_array(op, "input", input, dtype, shape);
+  check_output(op, "output", output, dtype, shape);
+  check_no_overlap(op, "output", output, "input", input);
+  dispatch(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    copy(data<T>(input), input.size(), mutable_data<T>(output), stream);
+  });
+}
+
 }  // namespace
 
 void bind_elementwise(py::module_& m) {
   m.def("relu_forward", &relu, py::arg("input"), py::arg("output"));
   m.def("relu_backward", &relu_gradient, py::arg("grad_output"), py::arg("output"), py::arg("grad_input"));
   m.def("add", &add_arrays, py::arg("a"), py::arg("b"), py::arg("output"));
+  m.def("copy", &copy_array, py::arg("input"), py::arg("output"), py::kw_only(), py::arg("stream") = false);
 }
 
 }  // namespace bindings

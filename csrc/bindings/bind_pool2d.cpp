@@ -5,6 +5,7 @@
 
 #include "bindings/array.h"
 #include "core/pool2d_shape.h"
+#include "cpu/isa.h"
 #include "cpu/pool2d.h"
 
 namespace fastconv {
@@ -46,37 +47,66 @@ void bind_shape(py::module_& m) {
       .def_property_readonly("ceil_mode", [](const S& s) { return s.ceil_mode; });
 }
 
+constexpr std::int64_t kMostTaps = 254;  // one byte, of which 255 is no tap
+
+// Where maxima were: int32 indices, or the numbers of taps as bytes. True for the latter.
+bool check_places(const char* op, const Pool2dShape& shape, const py::array& indices, Layout layout) {
+  const auto pooled = data_shape(shape.output_shape(), layout);
+  if (!py::isinstance<py::array_t<std::uint8_t>>(indices)) {
+    check_pool2d_indices(op, shape);
+    check_int32(op, "indices", indices, pooled);
+    return false;
+  }
+  check_uint8(op, "indices", indices, pooled);
+  if (shape.kh > kMostTaps || shape.kw > kMostTaps || shape.kh * shape.kw > kMostTaps)
+    throw std::invalid_argument(std::string(op) + ": indices of uint8 need a window of at most " +
+                                std::to_string(kMostTaps) + " pixels, got " + std::to_string(shape.kh) + " x " +
+                                std::to_string(shape.kw));
+  return true;
+}
+
 void max_forward(const Pool2dShape& shape, const py::array& input, py::array output, OptionalArray indices,
-                 const std::string& layout_name) {
+                 const std::string& layout_name, bool positive_only) {
   const char* op = "max_pool2d_forward";
   const Layout layout = parse_layout(op, layout_name);
   const DType dtype = dtype_of(op, "input", input);
-  if (indices) check_pool2d_indices(op, shape);
+  const bool taps = indices && check_places(op, shape, *indices, layout);
   check_array(op, "input", input, dtype, data_shape(shape.input_shape(), layout));
   check_output(op, "output", output, dtype, data_shape(shape.output_shape(), layout));
   check_no_overlap(op, "output", output, "input", input);
   if (indices) {
-    check_int32(op, "indices", *indices, data_shape(shape.output_shape(), layout));
     check_writeable(op, "indices", *indices);
     check_no_overlap(op, "indices", *indices, "input", input);
     check_no_overlap(op, "indices", *indices, "output", output);
   }
+  if (positive_only && !taps)
+    throw std::invalid_argument(std::string(op) + ": positive_only needs indices of uint8, got others or none");
+  MaxPlaces places;
+  places.positive_only = positive_only;
+  if (indices) {
+    if (taps)
+      places.taps = mutable_data<std::uint8_t>(*indices);
+    else
+      places.indices = mutable_data<std::int32_t>(*indices);
+  }
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
-    max_pool2d_forward(shape, data<T>(input), mutable_data<T>(output), mutable_data_or_null<std::int32_t>(indices),
-                       layout);
+    max_pool2d_forward(shape, data<T>(input), mutable_data<T>(output), places, layout);
   });
 }
 
-void max_backward(const Pool2dShape& shape, const py::array& grad_output, const py::array& indices,
+bool max_backward(const Pool2dShape& shape, const py::array& grad_output, const py::array& indices,
                   py::array grad_input, const std::string& layout_name, const OptionalArray& output) {
   const char* op = "max_pool2d_backward";
   const Layout layout = parse_layout(op, layout_name);
   const DType dtype = dtype_of(op, "grad_output", grad_output);
   const auto pooled = data_shape(shape.output_shape(), layout);
-  check_pool2d_indices(op, shape);
+  ConstMaxPlaces places;
+  if (check_places(op, shape, indices, layout))
+    places.taps = data<std::uint8_t>(indices);
+  else
+    places.indices = data<std::int32_t>(indices);
   check_array(op, "grad_output", grad_output, dtype, pooled);
-  check_int32(op, "indices", indices, pooled);
   check_output(op, "grad_input", grad_input, dtype, data_shape(shape.input_shape(), layout));
   check_no_overlap(op, "grad_input", grad_input, "grad_output", grad_output);
   check_no_overlap(op, "grad_input", grad_input, "indices", indices);
@@ -84,10 +114,10 @@ void max_backward(const Pool2dShape& shape, const py::array& grad_output, const 
     check_array(op, "output", *output, dtype, pooled);
     check_no_overlap(op, "grad_input", grad_input, "output", *output);
   }
-  dispatch(dtype, [&](auto zero) {
+  return dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
-    max_pool2d_backward(shape, data<T>(grad_output), data<std::int32_t>(indices), data_or_null<T>(output),
-                        mutable_data<T>(grad_input), layout);
+    return max_pool2d_backward(shape, data<T>(grad_output), places, data_or_null<T>(output),
+                               mutable_data<T>(grad_input), layout);
   });
 }
 
@@ -128,14 +158,44 @@ void avg_backward(const Pool2dShape& shape, const py::array& grad_output, py::ar
   });
 }
 
+PoolPass parse_pool_pass(const char* op, const std::string& name) {
+  if (name == "max_forward") return PoolPass::max_forward;
+  if (name == "max_backward") return PoolPass::max_backward;
+  if (name == "avg_forward") return PoolPass::avg_forward;
+  if (name == "avg_backward") return PoolPass::avg_backward;
+  throw std::invalid_argument(std::string(op) + ": pass must be 'max_forward', 'max_backward', 'avg_forward' or " +
+                              "'avg_backward', got '" + name + "'");
+}
+
+py::dict explain(const Pool2dShape& shape, const std::string& pass_name, const std::string& dtype_name,
+                 const std::string& layout_name, std::int64_t index_bytes) {
+  const char* op = "pool2d_explain";
+  const PoolPass pass = parse_pool_pass(op, pass_name);
+  const Layout layout = parse_layout(op, layout_name);
+  const Pool2dExplanation e = dispatch(parse_dtype(op, dtype_name), [&](auto zero) {
+    return explain_pool2d<decltype(zero)>(shape, pass, layout, index_bytes);
+  });
+  py::dict d;
+  d["algorithm"] = e.algorithm;
+  d["isa"] = isa_name(active_isa());
+  d["kernel"] = e.kernel;
+  d["threads"] = e.threads;
+  d["scratch_bytes"] = e.scratch_bytes;
+  d["bytes_moved"] = e.bytes_moved;
+  d["notes"] = e.notes;
+  return d;
+}
+
 }  // namespace
 
 void bind_pool2d(py::module_& m) {
   bind_shape(m);
   m.def("max_pool2d_forward", &max_forward, py::arg("shape"), py::arg("input"), py::arg("output"),
-        py::arg("indices").none(true), py::kw_only(), py::arg("layout"));
+        py::arg("indices").none(true), py::kw_only(), py::arg("layout"), py::arg("positive_only") = false);
   m.def("max_pool2d_backward", &max_backward, py::arg("shape"), py::arg("grad_output"), py::arg("indices"),
         py::arg("grad_input"), py::kw_only(), py::arg("layout"), py::arg("output") = py::none());
+  m.def("pool2d_explain", &explain, py::arg("shape"), py::arg("pass_name"), py::arg("dtype"), py::kw_only(),
+        py::arg("layout"), py::arg("index_bytes") = 0);
   m.def("avg_pool2d_forward", &avg_forward, py::arg("shape"), py::arg("input"), py::arg("output"), py::kw_only(),
         py::arg("layout"), py::arg("count_include_pad") = true, py::arg("divisor_override") = 0);
   m.def("avg_pool2d_backward", &avg_backward, py::arg("shape"), py::arg("grad_output"), py::arg("grad_input"),

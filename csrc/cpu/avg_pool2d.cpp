@@ -2,6 +2,7 @@
 
 #include "cpu/isa.h"
 #include "cpu/pool2d.h"
+#include "cpu/pool2d_plans.h"
 #include "cpu/pool2d_tasks.h"
 #include "cpu/scratch.h"
 
@@ -35,25 +36,49 @@ struct Counts {
   }
 };
 
+template <class T>
+T* stage_of(const Scratch& stages, std::int64_t bytes, int thread) {
+  return bytes ? reinterpret_cast<T*>(stages.as<char>() + thread * bytes) : nullptr;
+}
+
 }  // namespace
 
 template <class T>
 void avg_pool2d_forward(const Pool2dShape& s, const AvgPool2dOptions& options, const T* input, T* output,
                         Layout layout) {
   const PoolKernels<T>& kernels = active_kernel_set<T>().pool;
-  const auto kernel = layout == Layout::nhwc ? kernels.avg_row_nhwc : kernels.avg_row_nchw;
+  const auto kernel = layout == Layout::nhwc ? kernels.avg_nhwc : kernels.avg_nchw;
   const Counts<T> counts(s, options);
-  const PoolColumns columns = pool_columns(s);
-  for_each_pool_task(s, layout, s.oh, kPoolChannelBlock, pool_threads(s, sizeof(T)), [&](const PoolTask& t) {
-    AvgPoolRowArgs<T> a{};
-    a.columns = columns;
-    a.rows = taps_inside(t.row * s.stride_h - s.pad_top, s.kh, 1, s.ih);
-    a.counted_rows = counts.rows[t.row];
-    a.counted_columns = counts.columns;
-    a.input = input + t.element(s.ih * s.iw, 0);
-    a.pixel = t.pixel, a.channels = t.channels;
-    a.output = output + t.element(s.oh * s.ow, t.row * s.ow);
+  const PoolPlan plan = plan_avg<T>(s, layout, false);
+  const std::int64_t image = s.ih * s.iw * plan.pixel;
+  AvgPoolArgs<T> all{};
+  all.windows = pool_windows(s);
+  all.counted_rows = counts.rows, all.counted_columns = counts.columns;
+  all.input_end = input + s.n * s.c * s.ih * s.iw;
+  all.pixel = plan.pixel, all.channels = plan.pixel;
+  if (splits_channels(plan)) {
+    for_each_channel_block(plan, [&](std::int64_t i, const PoolRun& run, std::int64_t channel, std::int64_t channels) {
+      AvgPoolArgs<T> a = all;
+      a.run = run;
+      a.input = input + i * image + channel;
+      a.channels = channels;
+      a.output = output + (i * plan.rows + run.row) * plan.row() + channel;
+      kernel(a);
+    });
+    return;
+  }
+  const std::int64_t stage = plan.stage_bytes(sizeof(T));
+  const Scratch stages(static_cast<std::size_t>(plan.threads * stage));
+  const auto make = [&](std::int64_t first, int thread) {
+    return StreamedRun<T>(kernels, output + first * plan.row(), stage_of<T>(stages, stage, thread));
+  };
+  for_each_pool_task(plan, make, [&](StreamedRun<T>& writer, int, std::int64_t i, const PoolRun& run) {
+    AvgPoolArgs<T> a = all;
+    a.run = run;
+    a.input = input + i * image;
+    a.output = writer.place();
     kernel(a);
+    writer.wrote(run.rows * run.columns * plan.pixel);
   });
 }
 
@@ -61,22 +86,28 @@ template <class T>
 void avg_pool2d_backward(const Pool2dShape& s, const AvgPool2dOptions& options, const T* grad_output, T* grad_input,
                          Layout layout) {
   const PoolKernels<T>& kernels = active_kernel_set<T>().pool;
-  const auto kernel = layout == Layout::nhwc ? kernels.avg_backward_row_nhwc : kernels.avg_backward_row_nchw;
+  const auto kernel = layout == Layout::nhwc ? kernels.avg_backward_nhwc : kernels.avg_backward_nchw;
   const Counts<T> counts(s, options);
-  const PoolColumns columns = pool_columns(s);
-  const int threads = pool_threads(s, sizeof(T));
-  const std::int64_t sums_pitch = round_up(s.ow, kAlignment / sizeof(T));
-  const Scratch sums(static_cast<std::size_t>(threads * sums_pitch) * sizeof(T));
-  for_each_pool_task(s, layout, s.ih, kPoolChannelBlock, threads, [&](const PoolTask& t) {
-    AvgPoolBackwardRowArgs<T> a{};
-    a.columns = columns;
-    a.windows = windows_over(t.row, s.kh, s.stride_h, s.pad_top, s.oh);
-    a.counted_rows = counts.rows, a.counted_columns = counts.columns;
-    a.sums = sums.as<T>() + t.thread * sums_pitch;
-    a.grad_output = grad_output + t.element(s.oh * s.ow, 0);
-    a.pixel = t.pixel, a.channels = t.channels;
-    a.grad_input = grad_input + t.element(s.ih * s.iw, t.row * s.iw);
+  const PoolPlan plan = plan_avg<T>(s, layout, true);
+  const std::int64_t room = avg_backward_room(s, plan), image = s.oh * s.ow * plan.pixel;
+  const std::int64_t stage = plan.stage_bytes(sizeof(T));
+  const Scratch stages(static_cast<std::size_t>(plan.threads * stage));
+  const Scratch rooms(static_cast<std::size_t>(plan.threads * room) * sizeof(T));
+  AvgPoolBackwardArgs<T> all{};
+  all.windows = pool_windows(s);
+  all.counted_rows = counts.rows, all.counted_columns = counts.columns;
+  all.pixel = plan.pixel, all.channels = plan.pixel;
+  const auto make = [&](std::int64_t first, int thread) {
+    return StreamedRun<T>(kernels, grad_input + first * plan.row(), stage_of<T>(stages, stage, thread));
+  };
+  for_each_pool_task(plan, make, [&](StreamedRun<T>& writer, int thread, std::int64_t i, const PoolRun& run) {
+    AvgPoolBackwardArgs<T> a = all;
+    a.run = run;
+    a.room = rooms.as<T>() + thread * room;
+    a.grad_output = grad_output + i * image;
+    a.grad_input = writer.place();
     kernel(a);
+    writer.wrote(run.rows * run.columns * plan.pixel);
   });
 }
 

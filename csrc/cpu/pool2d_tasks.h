@@ -1,4 +1,4 @@
-// How pooling is cut into tasks: rows of an image (NHWC, in blocks of channels) or of a plane (NCHW).
+// How pooling is cut into tasks: runs of rows that lie side by side in memory, across images (NHWC) or planes (NCHW).
 #pragma once
 
 #include <algorithm>
@@ -8,42 +8,20 @@
 #include "core/layout.h"
 #include "core/pool2d_shape.h"
 #include "cpu/kernels/pool_kernels.h"
+#include "cpu/streaming.h"
 #include "cpu/threads.h"
 
 namespace fastconv {
 
-// Where a task works. An NHWC image or an NCHW plane begins at element `image` * (pixels of a plane) * `pixel` +
-// `channel`.
-struct PoolTask {
-  int thread;
-  std::int64_t image, row;
-  std::int64_t channel, channels, pixel;
-
-  std::int64_t element(std::int64_t pixels, std::int64_t at) const { return (image * pixels + at) * pixel + channel; }
-};
-
-// Runs function(PoolTask) for `rows` rows of every image or plane, none with more than `channel_block` channels. A few
-// neighbouring rows stay on one thread: finding one's place costs divisions.
-template <class Function>
-void for_each_pool_task(const Pool2dShape& s, Layout layout, std::int64_t rows, std::int64_t channel_block, int threads,
-                        Function&& function) {
-  constexpr std::int64_t kRows = 4;
-  const bool last = layout == Layout::nhwc;
-  const std::int64_t blocks = last ? ceil_div(s.c, channel_block) : 1;
-  const std::int64_t images = last ? s.n : s.n * s.c, groups = ceil_div(rows, kRows);
-  parallel_for(images * groups * blocks, threads, [&](std::int64_t task, int thread) {
-    PoolTask t{};
-    t.thread = thread;
-    t.image = task / blocks / groups;
-    t.channel = task % blocks * channel_block;
-    t.channels = last ? std::min(channel_block, s.c - t.channel) : 1;
-    t.pixel = last ? s.c : 1;
-    const std::int64_t first = task / blocks % groups * kRows;
-    for (t.row = first; t.row < std::min(rows, first + kRows); ++t.row) function(t);
-  });
+inline PoolWindows pool_windows(const Pool2dShape& s) {
+  const std::int64_t extent = (s.kw - 1) * s.dilation_w + 1;
+  const std::int64_t first = s.pad_left > 0 ? (s.pad_left - 1) / s.stride_w + 1 : 0;
+  const std::int64_t end = s.iw + s.pad_left < extent ? 0 : (s.iw + s.pad_left - extent) / s.stride_w + 1;
+  const std::int64_t count = std::min(end, s.ow) - first;
+  const Span full = count > 0 ? Span{first, count} : Span{s.ow, 0};
+  return {s.ih,       s.iw,       s.oh,      s.ow,       s.kh,         s.kw, s.stride_h,
+          s.stride_w, s.pad_top, s.pad_left, s.dilation_h, s.dilation_w, full};
 }
-
-constexpr std::int64_t kPoolChannelBlock = 256;  // splits the few rows of global pooling, without short runs of memory
 
 // Pooling is bound by memory: bytes under all windows, and written.
 inline int pool_threads(const Pool2dShape& s, std::int64_t item_size) {
@@ -52,13 +30,101 @@ inline int pool_threads(const Pool2dShape& s, std::int64_t item_size) {
   return threads_for_bytes(outputs * (taps + 1) * item_size);
 }
 
-inline PoolColumns pool_columns(const Pool2dShape& s) {
-  const std::int64_t extent = (s.kw - 1) * s.dilation_w + 1;
-  const std::int64_t first = s.pad_left > 0 ? (s.pad_left - 1) / s.stride_w + 1 : 0;
-  const std::int64_t end = s.iw + s.pad_left < extent ? 0 : (s.iw + s.pad_left - extent) / s.stride_w + 1;
-  const std::int64_t count = std::min(end, s.ow) - first;
-  const Span full = count > 0 ? Span{first, count} : Span{s.ow, 0};
-  return {s.iw, s.ow, s.kw, s.stride_w, s.pad_left, s.dilation_w, full};
+// What the pass must read and write.
+inline double pool_bytes(const Pool2dShape& s, std::int64_t item_size, std::int64_t place_size) {
+  const double planes = static_cast<double>(s.n) * s.c;
+  const double outputs = static_cast<double>(s.oh) * s.ow, inputs = static_cast<double>(s.ih) * s.iw;
+  return planes * (inputs * item_size + outputs * (item_size + place_size));
+}
+
+struct PoolPlan {
+  std::int64_t images, rows, columns, pixel;  // of what is written; NCHW: an image is a plane, a pixel one element
+  std::int64_t task_rows;
+  std::int64_t piece_rows, piece_columns;     // of one call
+  bool planes, stream;
+  int threads;
+
+  std::int64_t row() const { return columns * pixel; }
+  std::int64_t tasks() const { return ceil_div(images * rows, task_rows); }
+  std::int64_t piece() const { return (planes ? std::min(piece_rows, rows) : 1) * piece_columns * pixel; }
+  // Bytes of one thread's stage for items of that size.
+  std::int64_t stage_bytes(std::int64_t item_size) const {
+    return stream ? round_up(piece() * item_size, kAlignment) + static_cast<std::int64_t>(kAlignment) : 0;
+  }
+};
+
+// `backward`: the pixels of the input are written, not the windows. `most_rows`: of one call.
+inline PoolPlan plan_pool(const Pool2dShape& s, Layout layout, bool backward, std::int64_t item_size, double bytes,
+                          std::int64_t most_rows = INT64_MAX) {
+  constexpr double kTaskBytes = 16384, kStreamedTaskBytes = 262144;  // a streamed task waits for a fence
+  constexpr std::int64_t kMostStaged = 65536;
+  PoolPlan p{};
+  p.planes = layout == Layout::nchw;
+  p.images = p.planes ? s.n * s.c : s.n;
+  p.rows = backward ? s.ih : s.oh, p.columns = backward ? s.iw : s.ow;
+  p.pixel = p.planes ? 1 : s.c;
+  p.threads = pool_threads(s, item_size);
+  const double row_bytes = bytes / std::max(1.0, static_cast<double>(p.images) * static_cast<double>(p.rows));
+  const auto fitting = [](double room, double each, std::int64_t most) {
+    return static_cast<std::int64_t>(std::clamp(room / each, 1.0, static_cast<double>(most)));
+  };
+  p.piece_rows = p.planes ? fitting(kPieceBytes, row_bytes, std::min(p.rows, most_rows)) : 1;
+  p.piece_columns = p.planes ? p.columns : fitting(kPieceBytes, row_bytes / static_cast<double>(p.columns), p.columns);
+  p.stream = worth_streaming(bytes) && p.piece() * item_size <= kMostStaged;
+  if (!p.stream) p.piece_rows = std::min(p.rows, most_rows), p.piece_columns = p.columns;
+  p.task_rows = fitting(p.stream ? kStreamedTaskBytes : kTaskBytes, row_bytes, INT64_C(1) << 40);
+  return p;
+}
+
+// The pieces of rows [at, last), counted across images, in the order of memory.
+class PieceCursor {
+ public:
+  PieceCursor(std::int64_t first, std::int64_t last) : at_(first), last_(last) {}
+
+  // False at the end.
+  bool next(const PoolPlan& p, std::int64_t& image, PoolRun& run) {
+    if (at_ >= last_) return false;
+    image = at_ / p.rows;
+    const std::int64_t row = at_ - image * p.rows;
+    run = {row, p.planes ? std::min({p.rows - row, last_ - at_, p.piece_rows}) : 1, column_,
+           std::min(p.piece_columns, p.columns - column_)};
+    column_ += run.columns;
+    if (column_ == p.columns) at_ += run.rows, column_ = 0;
+    return true;
+  }
+
+ private:
+  std::int64_t at_, last_, column_ = 0;
+};
+
+// Runs piece(run, thread, image, PoolRun) for all pieces of every task, where run is what make(first row, thread)
+// returned; its finish() is called in the end.
+template <class Make, class Piece>
+void for_each_pool_task(const PoolPlan& p, Make&& make, Piece&& piece) {
+  parallel_for(p.tasks(), p.threads, [&](std::int64_t task, int thread) {
+    const std::int64_t first = task * p.task_rows;
+    PieceCursor pieces(first, std::min(first + p.task_rows, p.images * p.rows));
+    auto run = make(first, thread);
+    std::int64_t image = 0;
+    PoolRun where{};
+    while (pieces.next(p, image, where)) piece(run, thread, image, where);
+    run.finish();
+  });
+}
+
+// Channels last with few windows (global pooling of few images): there are too few rows to share out, so channels are.
+constexpr std::int64_t kPoolChannelBlock = 64;
+inline bool splits_channels(const PoolPlan& p) { return !p.planes && p.images * p.rows < 8 && p.columns < 8; }
+
+// Runs function(image, run, first channel, channels).
+template <class Function>
+void for_each_channel_block(const PoolPlan& p, Function&& function) {
+  const std::int64_t blocks = ceil_div(p.pixel, kPoolChannelBlock);
+  parallel_for(p.images * p.rows * blocks, p.threads, [&](std::int64_t task, int) {
+    const std::int64_t channel = task % blocks * kPoolChannelBlock, at = task / blocks;
+    function(at / p.rows, PoolRun{at % p.rows, 1, 0, p.columns}, channel,
+             std::min(kPoolChannelBlock, p.pixel - channel));
+  });
 }
 
 }  // namespace fastconv

@@ -187,8 +187,11 @@ def max_pool2d_backward(
     *,
     layout: _Layout,
     output: _Array | None = None,
-) -> None:
-    """`output`, the pooled output of a ReLU'd input, zeroes the gradient first where it is not positive."""
+) -> bool:
+    """`output`, the pooled output of a ReLU'd input, zeroes the gradient first where it is not positive.
+
+    False if an index lies outside the plane; it was left out.
+    """
 
 def avg_pool2d_forward(
     shape: Pool2dShape,
@@ -213,6 +216,9 @@ def avg_pool2d_backward(
 def relu_forward(input: _Array, output: _Array) -> None: ...
 def relu_backward(grad_output: _Array, output: _Array, grad_input: _Array) -> None: ...
 def add(a: _Array, b: _Array, output: _Array) -> None: ...
+def copy(input: _Array, output: _Array, *, stream: bool = False) -> None:
+    """On all threads; `stream` stores past the caches. What the memory can do, for the caller to time."""
+
 
 # Softmax and losses, (N, C)
 def softmax_forward(input: _Array, output: _Array) -> None: ...

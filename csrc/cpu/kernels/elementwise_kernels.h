@@ -7,10 +7,11 @@ namespace fastconv {
 
 template <class T>
 struct ElementwiseKernels {
-  // The output may be the very memory of an input.
-  void (*relu)(const T* input, std::int64_t count, T* output);
-  void (*relu_backward)(const T* grad_output, const T* output, std::int64_t count, T* grad_input);
-  void (*add)(const T* a, const T* b, std::int64_t count, T* output);
+  // The output may be the very memory of an input. With `stream` it is stored past the caches, and fenced.
+  void (*relu)(const T* input, std::int64_t count, T* output, bool stream);
+  void (*relu_backward)(const T* grad_output, const T* output, std::int64_t count, T* grad_input, bool stream);
+  void (*add)(const T* a, const T* b, std::int64_t count, T* output, bool stream);
+  void (*copy)(const T* input, std::int64_t count, T* output, bool stream);
 };
 
 // Steps of the optimisers on `count` elements, in place on param and state; null: without that state.

@@ -37,13 +37,13 @@ inline Vec<T> load_strided(const T* p, std::int64_t stride, int lanes) {
   return Vec<T>::load(lane);
 }
 
-template <class T>
-inline VecIndex<T> load_index_lanes(const std::int32_t* p, int lanes) {
+template <class T, class I>
+inline VecIndex<T> load_index_lanes(const I* p, int lanes) {
   return lanes == Vec<T>::kSize ? VecIndex<T>::load(p) : VecIndex<T>::load_partial(p, lanes);
 }
 
-template <class T>
-inline void store_index_lanes(VecIndex<T> x, std::int32_t* p, int lanes) {
+template <class T, class I>
+inline void store_index_lanes(VecIndex<T> x, I* p, int lanes) {
   if (lanes == Vec<T>::kSize)
     x.store(p);
   else

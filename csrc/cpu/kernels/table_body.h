@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/kernels/avg_pool2d.h"
+#include "cpu/kernels/avg_pool2d_backward.h"
 #include "cpu/kernels/column_sum.h"
 #include "cpu/kernels/conv_tile.h"
 #include "cpu/kernels/depthwise.h"
@@ -36,10 +37,11 @@ constexpr KernelSet<T> make_kernel_set() {
   set.conv.pack_pixels = &pack_pixels<T>;
   set.conv.transpose = &transpose<T>;
   set.conv.fma_chains = &fma_chains<T>;
-  set.pool = {&max_row_nhwc<T>,     &max_row_nchw<T>,          &max_gather_nhwc<T>,
-              &max_scatter_nhwc<T>, &max_scatter_nchw<T>,      &avg_row_nhwc<T>,
-              &avg_row_nchw<T>,     &avg_backward_row_nhwc<T>, &avg_backward_row_nchw<T>};
-  set.elementwise = {&relu<T>, &relu_backward<T>, &add<T>};
+  set.pool = {&max_nhwc<T>,         &max_nchw<T>,          &max_gather_nhwc<T>, &max_gather_nchw<T>,
+              &max_scatter_nhwc<T>, &max_scatter_nchw<T>,  &avg_nhwc<T>,        &avg_nchw<T>,
+              &avg_backward_nhwc<T>, &avg_backward_nchw<T>, &stream_lines,       &stream_fence,
+              &indices_inside};
+  set.elementwise = {&relu<T>, &relu_backward<T>, &add<T>, &copy<T>};
   set.optimizer = {&sgd_step<T>, &rmsprop_step<T>, &adam_step<T>};
   return set;
 }

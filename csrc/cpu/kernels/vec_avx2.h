@@ -69,6 +69,13 @@ struct Vec<float> {
     const __m256d pairs = _mm256_castps_pd(_mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(3, 1, 2, 0)));
     return {_mm256_castpd_ps(_mm256_permute4x64_pd(pairs, _MM_SHUFFLE(3, 1, 2, 0)))};
   }
+  // The other way round than interleave: the even elements of a and b, and the odd ones.
+  friend void deinterleave(Vec a, Vec b, Vec& even, Vec& odd) {
+    const __m256d evens = _mm256_castps_pd(_mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(2, 0, 2, 0)));
+    const __m256d odds = _mm256_castps_pd(_mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(3, 1, 3, 1)));
+    even.v = _mm256_castpd_ps(_mm256_permute4x64_pd(evens, _MM_SHUFFLE(3, 1, 2, 0)));
+    odd.v = _mm256_castpd_ps(_mm256_permute4x64_pd(odds, _MM_SHUFFLE(3, 1, 2, 0)));
+  }
 };
 
 template <>
@@ -112,6 +119,10 @@ struct Vec<double> {
   friend Vec even_odd(Vec a, Vec b) {
     return {_mm256_permute4x64_pd(_mm256_shuffle_pd(a.v, b.v, 0xa), _MM_SHUFFLE(3, 1, 2, 0))};
   }
+  friend void deinterleave(Vec a, Vec b, Vec& even, Vec& odd) {
+    even.v = _mm256_permute4x64_pd(_mm256_unpacklo_pd(a.v, b.v), _MM_SHUFFLE(3, 1, 2, 0));
+    odd.v = _mm256_permute4x64_pd(_mm256_unpackhi_pd(a.v, b.v), _MM_SHUFFLE(3, 1, 2, 0));
+  }
 };
 
 template <class T>
@@ -129,6 +140,24 @@ struct VecIndex<float> {
   static VecIndex load_partial(const int* p, int n) { return {_mm256_maskload_epi32(p, first_lanes32(n))}; }
   void store(int* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   void store_partial(int* p, int n) const { _mm256_maskstore_epi32(p, first_lanes32(n), v); }
+  // Bytes: values from 0 to 255.
+  static VecIndex load(const unsigned char* p) {
+    return {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
+  }
+  static VecIndex load_partial(const unsigned char* p, int n) {
+    unsigned char lane[8] = {};
+    for (int i = 0; i < 8 && i < n; ++i) lane[i] = p[i];
+    return load(lane);
+  }
+  void store(unsigned char* p) const {
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+  }
+  void store_partial(unsigned char* p, int n) const {
+    unsigned char lane[8];
+    store(lane);
+    for (int i = 0; i < 8 && i < n; ++i) p[i] = lane[i];
+  }
 
   friend VecIndex operator+(VecIndex a, VecIndex b) { return {_mm256_add_epi32(a.v, b.v)}; }
   friend __m256 equal(VecIndex a, VecIndex b) { return _mm256_castsi256_ps(_mm256_cmpeq_epi32(a.v, b.v)); }
@@ -147,6 +176,26 @@ struct VecIndex<double> {
   static VecIndex load_partial(const int* p, int n) { return {_mm_maskload_epi32(p, first_lanes(n))}; }
   void store(int* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), v); }
   void store_partial(int* p, int n) const { _mm_maskstore_epi32(p, first_lanes(n), v); }
+  static VecIndex load(const unsigned char* p) {
+    int bytes;
+    __builtin_memcpy(&bytes, p, sizeof(bytes));
+    return {_mm_cvtepu8_epi32(_mm_cvtsi32_si128(bytes))};
+  }
+  static VecIndex load_partial(const unsigned char* p, int n) {
+    unsigned char lane[4] = {};
+    for (int i = 0; i < 4 && i < n; ++i) lane[i] = p[i];
+    return load(lane);
+  }
+  void store(unsigned char* p) const {
+    const __m128i words = _mm_packus_epi32(v, v);
+    const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
+    __builtin_memcpy(p, &bytes, sizeof(bytes));
+  }
+  void store_partial(unsigned char* p, int n) const {
+    unsigned char lane[4];
+    store(lane);
+    for (int i = 0; i < 4 && i < n; ++i) p[i] = lane[i];
+  }
 
   friend VecIndex operator+(VecIndex a, VecIndex b) { return {_mm_add_epi32(a.v, b.v)}; }
   friend __m256d equal(VecIndex a, VecIndex b) {

@@ -64,6 +64,12 @@ struct Vec<float> {
     const __m512i from = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
     return {_mm512_permutex2var_ps(a.v, from, b.v)};
   }
+  // The other way round than interleave: the even elements of a and b, and the odd ones.
+  friend void deinterleave(Vec a, Vec b, Vec& even, Vec& odd) {
+    const __m512i from = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    even.v = _mm512_permutex2var_ps(a.v, from, b.v);
+    odd.v = _mm512_permutex2var_ps(a.v, _mm512_add_epi32(from, _mm512_set1_epi32(1)), b.v);
+  }
 };
 
 template <>
@@ -108,6 +114,10 @@ struct Vec<double> {
   friend Vec even_odd(Vec a, Vec b) {
     return {_mm512_permutex2var_pd(a.v, _mm512_setr_epi64(0, 2, 4, 6, 9, 11, 13, 15), b.v)};
   }
+  friend void deinterleave(Vec a, Vec b, Vec& even, Vec& odd) {
+    even.v = _mm512_permutex2var_pd(a.v, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), b.v);
+    odd.v = _mm512_permutex2var_pd(a.v, _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15), b.v);
+  }
 };
 
 template <class T>
@@ -126,6 +136,17 @@ struct VecIndex<float> {
   static VecIndex load_partial(const int* p, int n) { return {_mm512_maskz_loadu_epi32(first_lanes16(n), p)}; }
   void store(int* p) const { _mm512_storeu_si512(p, v); }
   void store_partial(int* p, int n) const { _mm512_mask_storeu_epi32(p, first_lanes16(n), v); }
+  // Bytes: values from 0 to 255. (The masked forms spare GCC's warnings about its own undefined registers.)
+  static VecIndex load(const unsigned char* p) {
+    return {_mm512_maskz_cvtepu8_epi32(first_lanes16(16), _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+  }
+  static VecIndex load_partial(const unsigned char* p, int n) {
+    return {_mm512_maskz_cvtepu8_epi32(first_lanes16(16), _mm_maskz_loadu_epi8(first_lanes16(n), p))};
+  }
+  void store(unsigned char* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(first_lanes16(16), v)); }
+  void store_partial(unsigned char* p, int n) const {
+    _mm_mask_storeu_epi8(p, first_lanes16(n), _mm512_maskz_cvtepi32_epi8(first_lanes16(16), v));
+  }
 
   friend VecIndex operator+(VecIndex a, VecIndex b) { return {_mm512_add_epi32(a.v, b.v)}; }
   friend __mmask16 equal(VecIndex a, VecIndex b) { return _mm512_cmpeq_epi32_mask(a.v, b.v); }
@@ -146,6 +167,16 @@ struct VecIndex<double> {
   static VecIndex load_partial(const int* p, int n) { return {_mm256_maskz_loadu_epi32(first_lanes8(n), p)}; }
   void store(int* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   void store_partial(int* p, int n) const { _mm256_mask_storeu_epi32(p, first_lanes8(n), v); }
+  static VecIndex load(const unsigned char* p) {
+    return {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
+  }
+  static VecIndex load_partial(const unsigned char* p, int n) {
+    return {_mm256_cvtepu8_epi32(_mm_maskz_loadu_epi8(first_lanes8(n), p))};
+  }
+  void store(unsigned char* p) const { _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_maskz_cvtepi32_epi8(first_lanes8(8), v)); }
+  void store_partial(unsigned char* p, int n) const {
+    _mm_mask_storeu_epi8(p, first_lanes8(n), _mm256_maskz_cvtepi32_epi8(first_lanes8(8), v));
+  }
 
   friend VecIndex operator+(VecIndex a, VecIndex b) { return {_mm256_add_epi32(a.v, b.v)}; }
   friend __mmask8 equal(VecIndex a, VecIndex b) { return _mm256_cmpeq_epi32_mask(a.v, b.v); }

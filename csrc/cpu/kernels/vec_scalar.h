@@ -75,6 +75,14 @@ struct Vec {
     for (int i = 0; i < kSize; ++i) r.lane[i] = 2 * i < kSize ? a.lane[2 * i] : b.lane[2 * i - kSize + 1];
     return r;
   }
+  // The other way round than interleave: the even elements of a and b, and the odd ones.
+  friend void deinterleave(Vec a, Vec b, Vec& even, Vec& odd) {
+    even = odd = a;
+    for (int i = 0; i < kSize / 2; ++i) {
+      even.lane[i] = a.lane[2 * i], even.lane[kSize / 2 + i] = b.lane[2 * i];
+      odd.lane[i] = a.lane[2 * i + 1], odd.lane[kSize / 2 + i] = b.lane[2 * i + 1];
+    }
+  }
 };
 
 // 32-bit indices that travel with the lanes of a Vec<T>.
@@ -93,16 +101,25 @@ struct VecIndex {
     for (int i = 0; i < kSize; ++i) r.lane[i] = wrapping(std::uint32_t(i) * std::uint32_t(step));
     return r;
   }
-  static VecIndex load(const std::int32_t* p) { return load_partial(p, kSize); }
-  static VecIndex load_partial(const std::int32_t* p, int n) {
+  // From and to 32-bit integers, or bytes (values from 0 to 255).
+  template <class I>
+  static VecIndex load(const I* p) {
+    return load_partial(p, kSize);
+  }
+  template <class I>
+  static VecIndex load_partial(const I* p, int n) {
     VecIndex r;
     for (int i = 0; i < kSize; ++i) r.lane[i] = i < n ? p[i] : 0;
     return r;
   }
-  void store(std::int32_t* p) const { store_partial(p, kSize); }
-  void store_partial(std::int32_t* p, int n) const {
+  template <class I>
+  void store(I* p) const {
+    store_partial(p, kSize);
+  }
+  template <class I>
+  void store_partial(I* p, int n) const {
     for (int i = 0; i < kSize; ++i)
-      if (i < n) p[i] = lane[i];
+      if (i < n) p[i] = static_cast<I>(lane[i]);
   }
   friend VecIndex operator+(VecIndex a, VecIndex b) {
     for (int i = 0; i < kSize; ++i) a.lane[i] = wrapping(std::uint32_t(a.lane[i]) + std::uint32_t(b.lane[i]));

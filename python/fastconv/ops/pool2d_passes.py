@@ -48,17 +48,13 @@ def max_forward(
     return output, indices
 
 
-def _check_indices(op: str, shape: _core.Pool2dShape, indices: object, expected: Sequence[int]) -> Indices:
+def _check_indices(op: str, indices: object, expected: Sequence[int]) -> Indices:
     if type(indices) is not np.ndarray and not isinstance(indices, np.memmap):
         raise TypeError(f"{op}: indices must be a numpy.ndarray of int32, got {arg.describe(indices)}")
     assert isinstance(indices, np.ndarray)
     if indices.dtype != np.int32 or not indices.dtype.isnative:
         raise TypeError(f"{op}: indices must be int32, got {indices.dtype}; write indices.astype(np.int32)")
     arg.check_shape(op, "indices", indices, expected)
-    pixels = shape.input_shape[2] * shape.input_shape[3]
-    if indices.size and not 0 <= indices.min() <= indices.max() < pixels:
-        at = tuple(int(i) for i in np.argwhere((indices < 0) | (indices >= pixels))[0])
-        raise ValueError(f"{op}: indices must be in [0, {pixels}), got {indices[at]} at index {at}")
     return indices if indices.flags.c_contiguous and indices.flags.aligned else indices.copy(order="C")
 
 
@@ -74,17 +70,21 @@ def max_backward(
 ) -> Array:
     expected = arg.memory_shape(shape.output_shape, layout)[single:]
     arg.check_shape(op, "grad_output", grad, expected)
-    winners = _check_indices(op, shape, indices, expected)
+    winners = _check_indices(op, indices, expected)
     _strict(op, grad_output=grad)
     grad_input = arg.check_output(op, out, input_shape[single:], grad.dtype, (grad, winners))
     grad = arg.contiguous(grad)
-    _core.max_pool2d_backward(
+    inside = _core.max_pool2d_backward(
         shape,
         grad[None] if single else grad,
         winners[None] if single else winners,
         grad_input[None] if single else grad_input,
         layout=layout,
     )
+    if not inside:
+        pixels = shape.input_shape[2] * shape.input_shape[3]
+        at = tuple(int(i) for i in np.argwhere((winners < 0) | (winners >= pixels))[0])
+        raise ValueError(f"{op}: indices must be in [0, {pixels}), got {winners[at]} at index {at}")
     return grad_input
 
 
