@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import timing
 from numpy.typing import NDArray
 
 import fastconv
+import timing
 from fastconv import _core
 
 Array: TypeAlias = NDArray[Any]
@@ -127,14 +127,11 @@ def max_cases(name: str, window: Window, x: Array, layouts: list[str], with_torc
 
         aten, (k, s, p) = torch.ops.aten, window.options
         for label, t in tensors(x).items():
-            if window.kernel == 0:
-                size = list(x.shape[2:])
-                k, s, p = size, size, 0
             g = tensors(grad)[label]
             plain[label] = bind(torch.nn.functional.max_pool2d, t, k, s, p)
             rival[label] = bind(torch.nn.functional.max_pool2d, t, k, s, p, return_indices=True)
             places = rival[label]()[1]
-            pairs = [list(v) if isinstance(v, list) else [v, v] for v in (k, s, p)]
+            pairs = [[v, v] for v in (k, s, p)]
             back[label] = bind(aten.max_pool2d_with_indices_backward, g, t, *pairs, [1, 1], False, places)
     moved, index_bytes = x.nbytes + grad.nbytes, grad.size * 4
     yield Case(f"max {name} forward", moved, forward, outputs, plain)

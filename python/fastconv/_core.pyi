@@ -21,6 +21,7 @@ _Activation: TypeAlias = Literal["none", "relu"]
 _Algorithm: TypeAlias = Literal["auto", "direct", "winograd"]
 _Pass: TypeAlias = Literal["forward", "backward_input", "backward_weight"]
 _DataPass: TypeAlias = Literal["forward", "backward_input"]
+_PoolPass: TypeAlias = Literal["max_forward", "max_backward", "avg_forward", "avg_backward"]
 _DType: TypeAlias = Literal["float32", "float64"]
 
 class _Conv2dPlan(TypedDict):
@@ -34,6 +35,15 @@ class _Conv2dPlan(TypedDict):
     flops: int
     threads: int
     notes: list[str]  # a note that begins with "slow: " names a generic path; config.strict refuses it
+
+class _Pool2dPlan(TypedDict):
+    algorithm: str
+    isa: str
+    kernel: str
+    threads: int
+    scratch_bytes: int
+    bytes_moved: int
+    notes: list[str]
 
 class _ScratchStats(TypedDict):
     allocations: int
@@ -177,12 +187,20 @@ def nhwc_to_nchw(input: _Array, output: _Array) -> None: ...
 
 # Pooling; indices are flat in H*W of the input plane, the first maximum wins, NaN propagates
 def max_pool2d_forward(
-    shape: Pool2dShape, input: _Array, output: _Array, indices: NDArray[np.int32] | None, *, layout: _Layout
-) -> None: ...
+    shape: Pool2dShape,
+    input: _Array,
+    output: _Array,
+    indices: NDArray[np.int32] | NDArray[np.uint8] | None,
+    *,
+    layout: _Layout,
+    positive_only: bool = False,
+) -> None:
+    """int32: flat in H*W. uint8: the tap's number kh*KW + kw; 255 with `positive_only` where the maximum is <= 0."""
+
 def max_pool2d_backward(
     shape: Pool2dShape,
     grad_output: _Array,
-    indices: NDArray[np.int32],
+    indices: NDArray[np.int32] | NDArray[np.uint8],
     grad_input: _Array,
     *,
     layout: _Layout,
@@ -193,6 +211,9 @@ def max_pool2d_backward(
     False if an index lies outside the plane; it was left out.
     """
 
+def pool2d_explain(
+    shape: Pool2dShape, pass_name: _PoolPass, dtype: _DType, *, layout: _Layout, index_bytes: int = 0
+) -> _Pool2dPlan: ...
 def avg_pool2d_forward(
     shape: Pool2dShape,
     input: _Array,
@@ -218,7 +239,6 @@ def relu_backward(grad_output: _Array, output: _Array, grad_input: _Array) -> No
 def add(a: _Array, b: _Array, output: _Array) -> None: ...
 def copy(input: _Array, output: _Array, *, stream: bool = False) -> None:
     """On all threads; `stream` stores past the caches. What the memory can do, for the caller to time."""
-
 
 # Softmax and losses, (N, C)
 def softmax_forward(input: _Array, output: _Array) -> None: ...

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -12,14 +13,26 @@ from fastconv import _core
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
 from fastconv.ops.conv2d import conv2d_geometry
+from fastconv.ops.pool2d import pool2d_geometry
+from fastconv.ops.pool2d_passes import flag
 from fastconv.ops.slow_path import PassName, forced_copies, slow_notes
 
+PoolPassName: TypeAlias = Literal["max_forward", "max_backward", "avg_forward", "avg_backward"]
 _PASSES: dict[str, PassName] = {
     "": "forward",
     "backward_input": "backward_input",
     "backward_weight": "backward_weight",
 }
-_OPERATIONS = tuple(f"{family}_{suffix}".rstrip("_") for family in ("conv2d", "linear") for suffix in _PASSES)
+_POOL_PASSES: dict[str, PoolPassName] = {
+    "max_pool2d": "max_forward",
+    "max_pool2d_backward": "max_backward",
+    "avg_pool2d": "avg_forward",
+    "avg_pool2d_backward": "avg_backward",
+}
+_OPERATIONS = (
+    *(f"{family}_{suffix}".rstrip("_") for family in ("conv2d", "linear") for suffix in _PASSES),
+    *_POOL_PASSES,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ class Explanation:
     ----------
     op, dtype, layout : str
     input_shape, weight_shape, output_shape : tuple of int
-        As the arrays have them in memory.
+        As the arrays have them in memory; of pooling the weight's is the window's.
     algorithm, isa, kernel : str
         What was chosen: the algorithm, the instruction set, the kernel within it.
     rejected : list of str
@@ -44,6 +57,8 @@ class Explanation:
     layout_conversions, copies, slow_paths, notes : list of str
         Conversions inside the call; copies that the strides or alignment of the given arrays force; what
         `fastconv.config.strict` would refuse; remarks.
+    bytes_moved : int
+        What the operation must read and write, every array once.
     """
 
     op: str
@@ -64,6 +79,7 @@ class Explanation:
     copies: list[str]
     slow_paths: list[str]
     notes: list[str]
+    bytes_moved: int
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain data, ready for JSON."""
@@ -81,6 +97,7 @@ class Explanation:
             f"{self.op} {self.dtype} {self.layout}  {shapes}",
             f"  algorithm        {self.algorithm} ({self.kernel}, {self.isa}, up to {self.threads} threads)",
             f"  arithmetic       {self.flops / 1e6:.3f} MFLOP",
+            f"  memory           {self.bytes_moved} bytes read and written",
             f"  scratch          {self.scratch_bytes} bytes; packed weight {self.packed_weight_bytes} bytes",
         ]
         for title, entries in (
@@ -111,15 +128,57 @@ def _linear_geometry(op: str, rows: tuple[int, ...], weight: tuple[int, ...]) ->
     return _core.Conv2dShape((n, i, 1, 1), (o, wi, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, op)
 
 
+def _explain_pooling(
+    op: str,
+    input: Array | Sequence[int],
+    window: tuple[object, object, object, object, object],
+    order: arg.Layout,
+    dtype: str,
+    indices: bool,
+) -> Explanation:
+    arrays = {"input": arg.check_array(op, "input", input, None)} if isinstance(input, np.ndarray) else {}
+    dtype_name = _dtype_name(op, arrays, dtype)
+    input_shape, _ = arg.batch_shape(op, "input", arrays["input"].shape if arrays else input, 4)
+    shape = pool2d_geometry(op, input_shape, *window, order)
+    backward = op.endswith("_backward")
+    indexed = op.startswith("max") and (backward or indices)
+    plan = _core.pool2d_explain(shape, _POOL_PASSES[op], dtype_name, layout=order, index_bytes=4 * indexed)
+    copies = forced_copies({} if backward else arrays)
+    output_shape = arg.memory_shape(shape.output_shape, order)
+    return Explanation(
+        op=op,
+        dtype=dtype_name,
+        layout=order,
+        input_shape=input_shape,
+        weight_shape=shape.kernel_size,
+        output_shape=output_shape,
+        algorithm=plan["algorithm"],
+        isa=plan["isa"],
+        kernel=plan["kernel"],
+        rejected=[],
+        threads=plan["threads"],
+        flops=math.prod(output_shape) * math.prod(shape.kernel_size),
+        scratch_bytes=plan["scratch_bytes"],
+        packed_weight_bytes=0,
+        layout_conversions=[],
+        copies=copies,
+        slow_paths=copies + slow_notes(plan["notes"]),
+        notes=[note for note in plan["notes"] if not slow_notes([note])],
+        bytes_moved=plan["bytes_moved"],
+    )
+
+
 def explain(
     op: str,
     input: Array | Sequence[int],
-    weight: Array | Sequence[int],
-    stride: IntOrPair = 1,
+    weight: Array | Sequence[int] | int,
+    stride: IntOrPair | None = None,
     padding: PaddingArgument = 0,
     dilation: IntOrPair = 1,
     groups: int = 1,
     *,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
     layout: str = "NCHW",
     algo: str = "auto",
     dtype: str = "float32",
@@ -129,12 +188,15 @@ def explain(
     Parameters
     ----------
     op : str
-        "conv2d", "conv2d_backward_input", "conv2d_backward_weight", or the same of "linear".
+        "conv2d", "conv2d_backward_input", "conv2d_backward_weight", or the same of "linear"; "max_pool2d",
+        "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward".
     input, weight : shape or ndarray
         Of the *forward* operation, in all passes. An array also tells its dtype, and whether its strides or alignment
-        force a copy. Shapes of images are in the order of `layout`.
+        force a copy. Shapes of images are in the order of `layout`. For pooling `weight` is the `kernel_size`.
     stride, padding, dilation, groups, layout, algo
-        As for `fastconv.ops.conv2d`; a linear operation has none of them.
+        As for the operation; a linear one has none of them.
+    ceil_mode, return_indices : bool, default False
+        Of pooling.
     dtype : "float32" or "float64", default "float32"
         Where only shapes are given.
 
@@ -154,6 +216,12 @@ def explain(
     if op not in _OPERATIONS:
         raise ValueError(f"explain: op must be one of {', '.join(map(repr, _OPERATIONS))}, got {op!r}")
     order = arg.layout(op, layout)
+    if op in _POOL_PASSES:
+        window = (weight, stride, padding, dilation, ceil_mode)
+        return _explain_pooling(op, input, window, order, dtype, flag(op, "return_indices", return_indices))
+    if isinstance(weight, int):
+        raise TypeError(f"{op}: weight must be a shape or an array, got {weight!r}")
+    stride = 1 if stride is None else stride
     chosen = arg.algorithm(op, algo)
     arrays = {
         name: arg.check_array(op, name, value, None)
@@ -174,6 +242,7 @@ def explain(
         shape = conv2d_geometry(op, input_shape, weight_shape, stride, padding, dilation, groups, order)
         output_shape = arg.memory_shape(shape.output_shape, order)
     plan = _core.conv2d_explain(shape, pass_name, dtype_name, layout=order, algo=chosen)
+    moved = math.prod(input_shape) + math.prod(weight_shape) + math.prod(output_shape)
     copies = forced_copies({name: arrays[name] for name in _READ_IN_PASS[pass_name] if name in arrays})
     return Explanation(
         op=op,
@@ -194,4 +263,5 @@ def explain(
         copies=copies,
         slow_paths=copies + slow_notes(plan["notes"]),
         notes=[note for note in plan["notes"] if not slow_notes([note])],
+        bytes_moved=moved * np.dtype(dtype_name).itemsize,
     )

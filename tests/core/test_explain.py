@@ -85,6 +85,29 @@ def test_bad_questions(arguments: tuple, options: dict, error: type[Exception], 
         fastconv.explain(*arguments, **options)
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_pooling(layout: str, dtype: np.dtype) -> None:
+    shape = (2, 8, 12, 14) if layout == "NCHW" else (2, 12, 14, 8)
+    item = dtype.itemsize
+    for op in ("max_pool2d", "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward"):
+        e = fastconv.explain(op, shape, 2, layout=layout, dtype=dtype.name)
+        assert e.output_shape == ((2, 8, 6, 7) if layout == "NCHW" else (2, 6, 7, 8))
+        assert not e.layout_conversions
+        assert not e.slow_paths
+        assert e.bytes_moved == 2 * 8 * (12 * 14 + 6 * 7) * item + (4 * 2 * 8 * 6 * 7 if op == "max_pool2d_backward" else 0)
+        for word in (op, layout, e.algorithm, e.kernel, f"{e.bytes_moved} bytes"):
+            assert word in str(e)
+    indexed = fastconv.explain("max_pool2d", shape, 2, layout=layout, dtype=dtype.name, return_indices=True)
+    assert indexed.bytes_moved == 2 * 8 * (12 * 14 + 6 * 7) * item + 4 * 2 * 8 * 6 * 7
+    dilated = fastconv.explain("max_pool2d_backward", shape, 2, 1, 0, 3, layout=layout)
+    assert dilated.algorithm == "scatter"
+    assert dilated.slow_paths == ["with a dilation each window adds to its maximum, one element at a time"]
+    large = fastconv.explain("max_pool2d", (8, 64, 256, 256), 2, layout="NCHW")
+    assert "results are stored past the caches" in large.notes
+    with pytest.raises(ValueError, match="max_pool2d: padding must be at most half"):
+        fastconv.explain("max_pool2d", shape, 2, None, 2, layout=layout)
+
+
 def test_info_is_complete() -> None:
     info = fastconv.info()
     assert info.version == fastconv.__version__

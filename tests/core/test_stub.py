@@ -77,5 +77,8 @@ def test_dictionaries_have_the_keys_that_the_stub_names() -> None:
     }
     shape = _core.Conv2dShape((1, 3, 8, 8), (4, 3, 3, 3), (1, 1), "same", (1, 1), 1)
     assert set(_core.conv2d_explain(shape, "forward", "float32", layout="NCHW")) == typed["_Conv2dPlan"]
+    window = _core.Pool2dShape((1, 3, 8, 8), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1), False)
+    plan = _core.pool2d_explain(window, "max_forward", "float32", layout="NCHW")
+    assert set(plan) == typed["_Pool2dPlan"]
     assert set(_core.scratch_stats()) == typed["_ScratchStats"]
     assert set(_core.build_info()) == typed["_BuildInfo"]

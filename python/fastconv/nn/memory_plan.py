@@ -73,6 +73,6 @@ def memory_plan(program: Program, optimizer: Optimizer | None) -> MemoryPlan:
         if trains
         else sum({step.layer: c[1] for step, c in zip(program.steps, costs, strict=True)}.values()),
         arena=program.arena_bytes,
-        scratch=max((scratch - (0 if trains else packed) for scratch, packed in costs), default=0),
+        scratch=max([program.loss_scratch_bytes, *(scratch - (0 if trains else packed) for scratch, packed in costs)]),
         arena_by_kind=by_kind,
     )

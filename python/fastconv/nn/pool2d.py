@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -136,7 +136,10 @@ class MaxPool2d(_Pool2d):
         self.halves_maps = windows and self.padding == ((0, 0), (0, 0)) and not self.ceil_mode
 
     def needs(self, frame: Frame) -> Needs:
-        return _max_needs(frame, frame.output_shape)
+        return _max_needs(frame, frame.output_shape, self.geometry(frame.batch, frame.input_shapes[0][1:]))
+
+    def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
+        return _max_kernel_bytes(frame, self.geometry(frame.batch, frame.input_shapes[0][1:]))
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
@@ -154,7 +157,11 @@ class GlobalMaxPool2d(_GlobalPool2d):
     can_mask_grad: ClassVar[bool] = True
 
     def needs(self, frame: Frame) -> Needs:
-        return _max_needs(frame, (frame.batch, frame.input_shapes[0][1], 1, 1))
+        geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
+        return _max_needs(frame, (frame.batch, frame.input_shapes[0][1], 1, 1), geometry)
+
+    def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
+        return _max_kernel_bytes(frame, self.geometry(frame.batch, frame.input_shapes[0][1:]))
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
@@ -216,6 +223,9 @@ class AvgPool2d(_Pool2d):
             return []
         return [partial(self._run(frame, _core.avg_pool2d_backward), frame.grad_output, frame.grad_inputs[0])]
 
+    def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
+        return _kernel_bytes(frame, self.geometry(frame.batch, frame.input_shapes[0][1:]), "avg")
+
     def _run(self, frame: Frame, kernel: Callable[..., object]) -> partial[object]:
         return partial(
             kernel,
@@ -231,6 +241,9 @@ class GlobalAvgPool2d(_GlobalPool2d):
 
     kind: ClassVar[str] = "global_avg_pool2d"
 
+    def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
+        return _kernel_bytes(frame, self.geometry(frame.batch, frame.input_shapes[0][1:]), "avg")
+
     def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         output = self.pooled(frame, frame.output)
@@ -244,31 +257,68 @@ class GlobalAvgPool2d(_GlobalPool2d):
         return [partial(_core.avg_pool2d_backward, geometry, grad, frame.grad_inputs[0], layout=frame.layout)]
 
 
-def _max_needs(frame: Frame, output_shape: Shape) -> Needs:
-    """Backward reads the indices, and the output where it masks for a ReLU before the pool."""
+_MOST_TAPS = 254  # one byte, of which 255 says that nothing is passed on
+
+
+def _max_needs(frame: Frame, output_shape: Shape, geometry: _core.Pool2dShape) -> Needs:
+    """Backward reads where the maxima were: the numbers of taps, in which a mask is included; of large windows indices,
+    and the output where it masks for a ReLU before the pool.
+    """
     if not frame.with_backward:
         return Needs()
-    indices = Buffer(frame.in_memory(output_shape), np.dtype(np.int32))
-    return Needs(output=frame.masks_grad, buffers={"indices": indices})
+    taps = math.prod(geometry.kernel_size) <= _MOST_TAPS
+    places = Buffer(frame.in_memory(output_shape), np.dtype(np.uint8 if taps else np.int32))
+    return Needs(output=frame.masks_grad and not taps, buffers={"places": places})
+
+
+def _is_taps(frame: Frame) -> bool:
+    return frame.buffers["places"].dtype == np.uint8
 
 
 def _max_forward(frame: Frame, geometry: _core.Pool2dShape, output: Array) -> Call:
-    indices = frame.buffers.get("indices")
-    return partial(_core.max_pool2d_forward, geometry, frame.inputs[0], output, indices, layout=frame.layout)
+    places = frame.buffers.get("places")
+    return partial(
+        _core.max_pool2d_forward,
+        geometry,
+        frame.inputs[0],
+        output,
+        places,
+        layout=frame.layout,
+        positive_only=frame.masks_grad and places is not None and _is_taps(frame),
+    )
 
 
 def _max_backward(frame: Frame, geometry: _core.Pool2dShape, grad: Array, output: Array) -> list[Call]:
     if frame.grad_inputs[0] is None:
         return []
-    masked_by = output if frame.masks_grad else None
+    masked_by = output if frame.masks_grad and not _is_taps(frame) else None
     return [
         partial(
             _core.max_pool2d_backward,
             geometry,
             grad,
-            frame.buffers["indices"],
+            frame.buffers["places"],
             frame.grad_inputs[0],
             layout=frame.layout,
             output=masked_by,
         )
     ]
+
+
+def _kernel_bytes(
+    frame: Frame, geometry: _core.Pool2dShape, kind: Literal["max", "avg"], index_bytes: int = 0
+) -> tuple[int, int]:
+    """Return scratch bytes, as `explain` tells them; nothing is packed."""
+    name: Literal["float32", "float64"] = "float32" if frame.dtype == np.float32 else "float64"
+    forward: Literal["max_forward", "avg_forward"] = "max_forward" if kind == "max" else "avg_forward"
+    backward: Literal["max_backward", "avg_backward"] = "max_backward" if kind == "max" else "avg_backward"
+    scratch = [
+        _core.pool2d_explain(geometry, pass_name, name, layout=frame.layout, index_bytes=index_bytes)["scratch_bytes"]
+        for pass_name in ((forward, backward) if frame.with_backward else (forward,))
+    ]
+    return max(scratch), 0
+
+
+def _max_kernel_bytes(frame: Frame, geometry: _core.Pool2dShape) -> tuple[int, int]:
+    index_bytes = 1 if math.prod(geometry.kernel_size) <= _MOST_TAPS else 4
+    return _kernel_bytes(frame, geometry, "max", index_bytes if frame.with_backward else 0)

@@ -61,6 +61,11 @@ class Program:
         self._storage: list[Array] = []
         self.arena: NDArray[np.uint8] | None = None
 
+    @property
+    def loss_scratch_bytes(self) -> int:
+        """The most that a loss borrows while it runs."""
+        return max((-(-site.loss.kernel_bytes(site.value.shape) // 64) * 64 for site in self._sites), default=0)
+
     # Binding
 
     def is_bound_to(self, arena: NDArray[np.uint8]) -> bool:
