@@ -47,9 +47,8 @@ void add(const T* a, const T* b, std::int64_t count, T* output) {
 template <class T>
 void copy(const T* input, std::int64_t count, T* output, bool stream) {
   const auto kernel = active_kernel_set<T>().elementwise.copy;
-  for_each_block(count, stream ? kStreamedBlock : kBlock, max_threads(), [&](std::int64_t i, std::int64_t length) {
-    kernel(input + i, length, output + i, stream);
-  });
+  for_each_block(count, stream ? kStreamedBlock : kBlock, max_threads(),
+                 [&](std::int64_t i, std::int64_t length) { kernel(input + i, length, output + i, stream); });
 }
 
 template void relu_forward(const float*, std::int64_t, float*);

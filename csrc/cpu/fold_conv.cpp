@@ -171,7 +171,7 @@ void run_task(const FoldConv<T>& p, const FoldPlan& plan, const Task& task, T* w
   start_rows(p, image, started, task.row1);
   if (p.activation == Activation::relu) {
     T* rows = image + task.row0 * p.target_w * channels;
-    active_kernel_set<T>().elementwise.relu(rows, (task.row1 - task.row0) * p.target_w * channels, rows);
+    active_kernel_set<T>().elementwise.relu(rows, (task.row1 - task.row0) * p.target_w * channels, rows, false);
   }
 }
 

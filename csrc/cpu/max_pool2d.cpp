@@ -144,10 +144,10 @@ void max_pool2d_forward(const Pool2dShape& s, const T* input, T* output, const M
   const auto make = [&](std::int64_t first, int thread) {
     const std::int64_t at = first * plan.row();
     return Writers{{kernels, output + at, stages.results<T>(thread)},
-                {kernels, places.indices ? places.indices + at : nullptr,
-                 places.indices ? stages.places<std::int32_t>(thread) : nullptr},
-                {kernels, places.taps ? places.taps + at : nullptr,
-                 places.taps ? stages.places<std::uint8_t>(thread) : nullptr}};
+                   {kernels, places.indices ? places.indices + at : nullptr,
+                    places.indices ? stages.places<std::int32_t>(thread) : nullptr},
+                   {kernels, places.taps ? places.taps + at : nullptr,
+                    places.taps ? stages.places<std::uint8_t>(thread) : nullptr}};
   };
   for_each_pool_task(plan, make, [&](Writers& writers, int, std::int64_t i, const PoolRun& run) {
     const std::int64_t count = run.rows * run.columns * plan.pixel;
@@ -168,7 +168,7 @@ template <class T>
 bool max_pool2d_backward(const Pool2dShape& s, const T* grad_output, const ConstMaxPlaces& places, const T* output,
                          T* grad_input, Layout layout) {
   std::atomic<bool> all_inside{true};
-  if (max_backward_gathers(s, layout))
+  if (max_backward_gathers(s, plan_max_backward<T>(s, layout, place_size(places))))
     gather(s, grad_output, places, output, grad_input, layout, all_inside);
   else
     scatter(s, grad_output, places, output, grad_input, layout, all_inside);
@@ -177,7 +177,8 @@ bool max_pool2d_backward(const Pool2dShape& s, const T* grad_output, const Const
 
 template void max_pool2d_forward(const Pool2dShape&, const float*, float*, const MaxPlaces&, Layout);
 template void max_pool2d_forward(const Pool2dShape&, const double*, double*, const MaxPlaces&, Layout);
-template bool max_pool2d_backward(const Pool2dShape&, const float*, const ConstMaxPlaces&, const float*, float*, Layout);
+template bool max_pool2d_backward(const Pool2dShape&, const float*, const ConstMaxPlaces&, const float*, float*,
+                                  Layout);
 template bool max_pool2d_backward(const Pool2dShape&, const double*, const ConstMaxPlaces&, const double*, double*,
                                   Layout);
 

@@ -25,7 +25,7 @@ Pool2dExplanation explain_pool2d(const Pool2dShape& s, PoolPass pass, Layout lay
   const bool maximum = pass == PoolPass::max_forward || pass == PoolPass::max_backward;
   const bool backward = pass == PoolPass::max_backward || pass == PoolPass::avg_backward;
   if (!maximum) place_size = 0;
-  const PoolPlan plan = !maximum  ? plan_avg<T>(s, layout, backward)
+  const PoolPlan plan = !maximum   ? plan_avg<T>(s, layout, backward)
                         : backward ? plan_max_backward<T>(s, layout, place_size)
                                    : plan_max_forward<T>(s, layout, place_size);
   Pool2dExplanation e{};
@@ -35,7 +35,7 @@ Pool2dExplanation explain_pool2d(const Pool2dShape& s, PoolPass pass, Layout lay
   e.bytes_moved = static_cast<std::int64_t>(pool_bytes(s, sizeof(T), place_size));
 
   const auto item = static_cast<std::int64_t>(sizeof(T));
-  const bool scatters = pass == PoolPass::max_backward && !max_backward_gathers(s, layout);
+  const bool scatters = pass == PoolPass::max_backward && !max_backward_gathers(s, plan);
   const bool staged = plan.stream && !scatters && (backward || !splits_channels(plan));
   const std::int64_t counts = maximum ? 0 : block((s.oh + s.ow) * item);
   if (scatters) {
@@ -44,8 +44,8 @@ Pool2dExplanation explain_pool2d(const Pool2dShape& s, PoolPass pass, Layout lay
     if (s.oh > 1 || s.ow > 1)
       e.notes.push_back(s.dilation_h != 1 || s.dilation_w != 1
                             ? "slow: with a dilation each window adds to its maximum, one element at a time"
-                        : s.stride_w > 2 && windows_covering(s.kw, s.stride_w) == 1
-                            ? "windows 3 and more columns apart add to their maximum one by one"
+                        : plan.planes
+                            ? "each window adds to its maximum, one element at a time"
                             : "slow: where many windows overlap each adds to its maximum, one element at a time");
   }
   if (staged) {
@@ -54,8 +54,7 @@ Pool2dExplanation explain_pool2d(const Pool2dShape& s, PoolPass pass, Layout lay
     e.notes.push_back("results are stored past the caches");
   }
   if (backward && !scatters)
-    e.scratch_bytes +=
-        block(plan.threads * item * (maximum ? max_backward_room(s, plan) : avg_backward_room(s, plan)));
+    e.scratch_bytes += block(plan.threads * item * (maximum ? max_backward_room(s, plan) : avg_backward_room(s, plan)));
   e.scratch_bytes += counts;
   const bool windows_in_lanes = !backward && layout == Layout::nchw && !(s.kw > s.ow && s.dilation_w == 1);
   if (windows_in_lanes && s.stride_w > 2)

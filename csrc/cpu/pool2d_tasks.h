@@ -19,7 +19,7 @@ inline PoolWindows pool_windows(const Pool2dShape& s) {
   const std::int64_t end = s.iw + s.pad_left < extent ? 0 : (s.iw + s.pad_left - extent) / s.stride_w + 1;
   const std::int64_t count = std::min(end, s.ow) - first;
   const Span full = count > 0 ? Span{first, count} : Span{s.ow, 0};
-  return {s.ih,       s.iw,       s.oh,      s.ow,       s.kh,         s.kw, s.stride_h,
+  return {s.ih,       s.iw,      s.oh,       s.ow,         s.kh,         s.kw, s.stride_h,
           s.stride_w, s.pad_top, s.pad_left, s.dilation_h, s.dilation_w, full};
 }
 
@@ -40,7 +40,7 @@ inline double pool_bytes(const Pool2dShape& s, std::int64_t item_size, std::int6
 struct PoolPlan {
   std::int64_t images, rows, columns, pixel;  // of what is written; NCHW: an image is a plane, a pixel one element
   std::int64_t task_rows;
-  std::int64_t piece_rows, piece_columns;     // of one call
+  std::int64_t piece_rows, piece_columns;  // of one call
   bool planes, stream;
   int threads;
 

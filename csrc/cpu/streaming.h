@@ -26,8 +26,7 @@ template <class T, class I = T>
 class StreamedRun {
  public:
   // The stage begins on a cache line and holds a line more than the largest piece; null: none.
-  StreamedRun(const PoolKernels<T>& kernels, I* target, I* stage)
-      : target_(target), stage_(stage), kernels_(&kernels) {
+  StreamedRun(const PoolKernels<T>& kernels, I* target, I* stage) : target_(target), stage_(stage), kernels_(&kernels) {
     if (!stage_) return;
     head_ = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(target) % kAlignment / sizeof(I));
     filled_ = head_;

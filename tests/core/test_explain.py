@@ -94,7 +94,9 @@ def test_pooling(layout: str, dtype: np.dtype) -> None:
         assert e.output_shape == ((2, 8, 6, 7) if layout == "NCHW" else (2, 6, 7, 8))
         assert not e.layout_conversions
         assert not e.slow_paths
-        assert e.bytes_moved == 2 * 8 * (12 * 14 + 6 * 7) * item + (4 * 2 * 8 * 6 * 7 if op == "max_pool2d_backward" else 0)
+        assert e.bytes_moved == 2 * 8 * (12 * 14 + 6 * 7) * item + (
+            4 * 2 * 8 * 6 * 7 if op == "max_pool2d_backward" else 0
+        )
         for word in (op, layout, e.algorithm, e.kernel, f"{e.bytes_moved} bytes"):
             assert word in str(e)
     indexed = fastconv.explain("max_pool2d", shape, 2, layout=layout, dtype=dtype.name, return_indices=True)

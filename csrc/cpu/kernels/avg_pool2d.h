@@ -139,8 +139,7 @@ void avg_rows_nchw(const AvgPoolArgs<T>& a) {
     else
       avg_full_windows<T, Stride, 0>(a, rows, a.counted_rows[oh], output);
     const std::int64_t full_end = w.full.first + w.full.count;
-    for (std::int64_t ow = 0; ow < w.full.first; ++ow)
-      output[ow] = avg_border_window(a, rows, a.counted_rows[oh], ow);
+    for (std::int64_t ow = 0; ow < w.full.first; ++ow) output[ow] = avg_border_window(a, rows, a.counted_rows[oh], ow);
     for (std::int64_t ow = full_end; ow < w.ow; ++ow) output[ow] = avg_border_window(a, rows, a.counted_rows[oh], ow);
   }
 }

@@ -81,8 +81,8 @@ void avg_gather_groups(const AvgPoolBackwardArgs<T>& a, std::int64_t top, const 
         column[k] = load_lanes(grad_output + k * a.pixel + c, lanes) * Vec<T>::broadcast(shares[0][k]);
 #pragma GCC unroll 3
         for (int r = 1; r < Rows; ++r)
-          column[k] = column[k] + load_lanes(grad_output + (r * w.ow + k) * a.pixel + c, lanes) *
-                                      Vec<T>::broadcast(shares[r][k]);
+          column[k] = column[k] +
+                      load_lanes(grad_output + (r * w.ow + k) * a.pixel + c, lanes) * Vec<T>::broadcast(shares[r][k]);
       }
 #pragma GCC unroll 3
       for (int q = 0; q < Stride; ++q) {
@@ -137,10 +137,7 @@ template <class T>
 class ColumnSums {
  public:
   explicit ColumnSums(const AvgPoolBackwardArgs<T>& a)
-      : a_(a),
-        pitch_(gather_pitch(a.windows)),
-        end_(gather_end(a.windows)),
-        next_(a.room + pitch_ + kGatherMargin) {}
+      : a_(a), pitch_(gather_pitch(a.windows)), end_(gather_end(a.windows)), next_(a.room + pitch_ + kGatherMargin) {}
 
   const T* over(Span rows) {
     if (rows.first == rows_.first && rows.count == rows_.count) return last_;
@@ -151,7 +148,8 @@ class ColumnSums {
     const Vec<T> zero = Vec<T>::zero();
     for (std::int64_t i = 1; i < windows_covering(a_.windows.kw, a_.windows.stride_w) && i <= kGatherMargin; ++i)
       sums[-i] = T(0);
-    for (std::int64_t i = rows.count ? round_up_lanes<T>(windows) : 0; i < end_; i += Vec<T>::kSize) zero.store(sums + i);
+    for (std::int64_t i = rows.count ? round_up_lanes<T>(windows) : 0; i < end_; i += Vec<T>::kSize)
+      zero.store(sums + i);
     for (std::int64_t r = 0; r < rows.count; ++r) {
       const T* grad_output = a_.grad_output + (rows.first + r) * windows;
       const T* shares = shares_of(a_.counted_rows[rows.first + r]);
@@ -246,7 +244,8 @@ void avg_backward_nchw(const AvgPoolBackwardArgs<T>& a) {
   const bool few = windows_covering(w.kw, w.stride_w) <= kMostGathered;
   if (w.oh == 1 && w.ow == 1 && w.kh - w.pad_h >= w.ih && w.kw - w.pad_w >= w.iw) {
     const Vec<T> part = Vec<T>::broadcast(a.grad_output[0] * (T(1) / (a.counted_rows[0] * a.counted_columns[0])));
-    for_each_vector<T>(a.run.rows * w.iw, [&](std::int64_t i, int lanes) { store_lanes(part, a.grad_input + i, lanes); });
+    for_each_vector<T>(a.run.rows * w.iw,
+                       [&](std::int64_t i, int lanes) { store_lanes(part, a.grad_input + i, lanes); });
   } else if (w.stride_w == 1 && few) {
     avg_spread_rows<T, 1>(a);
   } else if (w.stride_w == 2 && few) {

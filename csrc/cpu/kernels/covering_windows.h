@@ -19,7 +19,9 @@ struct CoveringWindows {
     begin = over.first, end = over.first + over.count;
   }
   static CoveringWindows rows(const PoolWindows& w, std::int64_t ih) { return {ih, w.kh, w.stride_h, w.pad_h, w.oh}; }
-  static CoveringWindows columns(const PoolWindows& w, std::int64_t iw) { return {iw, w.kw, w.stride_w, w.pad_w, w.ow}; }
+  static CoveringWindows columns(const PoolWindows& w, std::int64_t iw) {
+    return {iw, w.kw, w.stride_w, w.pad_w, w.ow};
+  }
   std::int64_t count() const { return end - begin; }
   Span span() const { return {begin, end - begin}; }
   void move_to(std::int64_t i) {
@@ -39,8 +41,8 @@ struct ColumnPhase {
         count(tap < w.kw ? (w.kw - tap - 1) / w.stride_w + 1 : 0) {}
 };
 
-// Groups of Stride pixels j * Stride + q with the windows [j + first, j + first + count) over them: in the middle of a row
-// all groups are alike.
+// Groups of Stride pixels j * Stride + q with the windows [j + first, j + first + count) over them: in the middle of a
+// row all groups are alike.
 struct ColumnGroups {
   std::int64_t first, count;
   std::int64_t begin, end;  // groups whose windows all exist and whose pixels belong to the run

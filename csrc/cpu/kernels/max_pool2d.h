@@ -80,8 +80,7 @@ inline __attribute__((always_inline)) void store_maximum(Vec<T> best, VecIndex<T
                                                          I* places, int lanes) {
   store_lanes(best, output, lanes);
   if constexpr (std::is_same_v<I, std::uint8_t>)
-    if (positive_only)
-      where = select(not_less_equal(best, Vec<T>::zero()), where, VecIndex<T>::broadcast(kNoTap));
+    if (positive_only) where = select(not_less_equal(best, Vec<T>::zero()), where, VecIndex<T>::broadcast(kNoTap));
   if constexpr (!std::is_same_v<I, NoPlaces>) store_index_lanes<T>(where, places, lanes);
 }
 
@@ -303,10 +302,9 @@ void max_wide_windows_nchw(const MaxPoolArgs<T>& a) {
     a.output[o] = *best;
     if (a.indices) a.indices[o] = static_cast<std::int32_t>(index);
     if (a.taps)
-      a.taps[o] =
-          a.positive_only && *best <= T(0)
-              ? kNoTap
-              : static_cast<std::uint8_t>((index / w.iw - top) / w.dilation_h * w.kw + (index % w.iw - left));
+      a.taps[o] = a.positive_only && *best <= T(0)
+                      ? kNoTap
+                      : static_cast<std::uint8_t>((index / w.iw - top) / w.dilation_h * w.kw + (index % w.iw - left));
   }
 }
 

@@ -26,7 +26,8 @@ inline __attribute__((always_inline)) Vec<T> gathered(const MaxPoolGatherArgs<T>
   return select(equal(load_index_lanes<T>(places + at, lanes), here), grad, zero);
 }
 
-// One pixel, all channels, under rows x columns windows; 0 takes any number. A tap's number falls from window to window.
+// One pixel, all channels, under rows x columns windows; 0 takes any number. A tap's number falls from window to
+// window.
 template <class T, class I, bool Masked, int Rows, int Columns>
 inline __attribute__((always_inline)) void gather_pixel(const MaxPoolGatherArgs<T>& a, const I* places, std::int64_t at,
                                                         std::int64_t rows, std::int64_t columns, std::int64_t place,
@@ -44,8 +45,8 @@ inline __attribute__((always_inline)) void gather_pixel(const MaxPoolGatherArgs<
 #pragma GCC unroll 2
       for (std::int64_t k = 0; k < columns; ++k) {
         const auto here = static_cast<std::int32_t>(place - r * place_row - k * place_column);
-        sum = sum + gathered(a, places, Masked, at + r * row_step + k * a.pixel + c, VecIndex<T>::broadcast(here),
-                             lanes);
+        sum =
+            sum + gathered(a, places, Masked, at + r * row_step + k * a.pixel + c, VecIndex<T>::broadcast(here), lanes);
       }
     store_lanes(sum, grad_input + c, lanes);
   });
@@ -86,8 +87,7 @@ void gather_groups(const MaxPoolGatherArgs<T>& a, const I* places, std::int64_t 
           const VecIndex<T> place = load_index_lanes<T>(places + from, lanes);
 #pragma GCC unroll 3
           for (int q = 0; q < Stride; ++q)
-            sum[q] = sum[q] +
-                     select(equal(place, VecIndex<T>::broadcast(kFlat ? flat + q : tap[q][r][k])), grad, zero);
+            sum[q] = sum[q] + select(equal(place, VecIndex<T>::broadcast(kFlat ? flat + q : tap[q][r][k])), grad, zero);
         }
 #pragma GCC unroll 3
       for (int q = 0; q < Stride; ++q) store_lanes(sum[q], grad_input + q * a.pixel + c, lanes);
@@ -125,10 +125,9 @@ void gather_run_nhwc(const MaxPoolGatherArgs<T>& a, const I* places) {
     const std::int64_t iw = a.run.column + i;
     over.move_to(iw);
     const std::int64_t columns = over.count(), at = (rows.first * w.ow + over.begin) * a.pixel;
-    const std::int64_t place = std::is_same_v<I, std::int32_t>
-                                   ? ih * w.iw + iw
-                                   : (ih + w.pad_h - rows.first * w.stride_h) * w.kw +
-                                         (iw + w.pad_w - over.begin * w.stride_w);
+    const std::int64_t place = std::is_same_v<I, std::int32_t> ? ih * w.iw + iw
+                                                               : (ih + w.pad_h - rows.first * w.stride_h) * w.kw +
+                                                                     (iw + w.pad_w - over.begin * w.stride_w);
     T* grad_input = a.grad_input + i * a.pixel;
     if (rows.count == 1 && columns == 1)
       gather_pixel<T, I, Masked, 1, 1>(a, places, at, 1, 1, place, grad_input);
@@ -140,7 +139,8 @@ void gather_run_nhwc(const MaxPoolGatherArgs<T>& a, const I* places) {
 template <class T>
 void max_gather_nhwc(const MaxPoolGatherArgs<T>& a) {
   if (a.indices)
-    a.output ? gather_run_nhwc<T, std::int32_t, true>(a, a.indices) : gather_run_nhwc<T, std::int32_t, false>(a, a.indices);
+    a.output ? gather_run_nhwc<T, std::int32_t, true>(a, a.indices)
+             : gather_run_nhwc<T, std::int32_t, false>(a, a.indices);
   else
     a.output ? gather_run_nhwc<T, std::uint8_t, true>(a, a.taps) : gather_run_nhwc<T, std::uint8_t, false>(a, a.taps);
 }
@@ -157,7 +157,8 @@ class GatherRows {
     const std::int64_t end = CoveringWindows::rows(w, last).end;
     first_ = CoveringWindows::rows(w, a.run.row).begin;
     const std::int64_t count = end > first_ ? end - first_ : 0;
-    places_ = reinterpret_cast<std::int32_t*>(a.room + window_rows_over(a.run.rows, w.kh, w.stride_h) * pitch_) + kGatherMargin;
+    places_ = reinterpret_cast<std::int32_t*>(a.room + window_rows_over(a.run.rows, w.kh, w.stride_h) * pitch_) +
+              kGatherMargin;
     const Vec<T> zero = Vec<T>::zero();
     for (std::int64_t row = 0; row < count; ++row) {
       T* grad = grads_ + row * pitch_;
@@ -228,7 +229,8 @@ inline __attribute__((always_inline)) void gather_pairs(const MaxPoolGatherArgs<
   for (std::int64_t j = 0; j < w.ow; j += kSize) {
     Vec<T> sum[2] = {zero, zero};
     for (std::int64_t oh = over.first; oh < over.first + over.count; ++oh) {
-      const std::int64_t at = oh * w.ow + j, left = a.available - at < w.ow - j || 2 * w.ow < w.iw ? w.ow - j : a.available - at;
+      const std::int64_t at = oh * w.ow + j,
+                         left = a.available - at < w.ow - j || 2 * w.ow < w.iw ? w.ow - j : a.available - at;
       const int lanes = left < kSize ? static_cast<int>(left) : kSize;
       Vec<T> grad = load_lanes(a.grad_output + at, lanes);
       if (a.output) grad = select(not_less_equal(load_lanes(a.output + at, lanes), zero), grad, zero);
@@ -280,8 +282,8 @@ inline void max_scatter(const MaxPoolScatterArgs<T>& a) {
   for (std::int64_t i = 0; i < pixels; ++i)
     for (std::int64_t c = 0; c < channels; ++c) a.grad_input[i * pixel + c] = T(0);
   for (std::int64_t o = 0; o < w.oh * w.ow; ++o) {
-    const std::int64_t corner = a.indices ? 0
-                                          : (o / w.ow * w.stride_h - w.pad_h) * w.iw + o % w.ow * w.stride_w - w.pad_w;
+    const std::int64_t corner =
+        a.indices ? 0 : (o / w.ow * w.stride_h - w.pad_h) * w.iw + o % w.ow * w.stride_w - w.pad_w;
     for (std::int64_t c = 0; c < channels; ++c) {
       const std::int64_t at = o * pixel + c;
       std::int64_t index;

@@ -119,9 +119,7 @@ static inline std::int64_t gather_end(const PoolWindows& w) {
   const std::int64_t pixels = groups + (ahead < kMostGathered ? ahead : kMostGathered);
   return pixels > w.ow ? pixels : w.ow;
 }
-static inline std::int64_t gather_pitch(const PoolWindows& w) {
-  return kGatherMargin + (gather_end(w) + 31) / 16 * 16;
-}
+static inline std::int64_t gather_pitch(const PoolWindows& w) { return kGatherMargin + (gather_end(w) + 31) / 16 * 16; }
 
 // Backward over planes works on so many rows of pixels at a time: the windows over them are prepared beforehand.
 constexpr std::int64_t kMostGatherRows = 16;

@@ -16,8 +16,8 @@ inline std::int64_t round_up_lanes(std::int64_t count) {
   return (count + kSize - 1) / kSize * kSize;
 }
 
-// Whether whole vectors of windows at most 2 apart can be read from `row` up to tap `last`: lanes beyond the row are read
-// and not used, which spares masks, as long as memory goes on.
+// Whether whole vectors of windows at most 2 apart can be read from `row` up to tap `last`: lanes beyond the row are
+// read and not used, which spares masks, as long as memory goes on.
 template <class T>
 inline bool can_read_on(const T* row, std::int64_t last, const T* end) {
   return end - row >= last + 2 * Vec<T>::kSize + 1;

@@ -37,10 +37,9 @@ constexpr KernelSet<T> make_kernel_set() {
   set.conv.pack_pixels = &pack_pixels<T>;
   set.conv.transpose = &transpose<T>;
   set.conv.fma_chains = &fma_chains<T>;
-  set.pool = {&max_nhwc<T>,         &max_nchw<T>,          &max_gather_nhwc<T>, &max_gather_nchw<T>,
-              &max_scatter_nhwc<T>, &max_scatter_nchw<T>,  &avg_nhwc<T>,        &avg_nchw<T>,
-              &avg_backward_nhwc<T>, &avg_backward_nchw<T>, &stream_lines,       &stream_fence,
-              &indices_inside};
+  set.pool = {&max_nhwc<T>,         &max_nchw<T>,  &max_gather_nhwc<T>, &max_gather_nchw<T>,   &max_scatter_nhwc<T>,
+              &max_scatter_nchw<T>, &avg_nhwc<T>,  &avg_nchw<T>,        &avg_backward_nhwc<T>, &avg_backward_nchw<T>,
+              &stream_lines,        &stream_fence, &indices_inside};
   set.elementwise = {&relu<T>, &relu_backward<T>, &add<T>, &copy<T>};
   set.optimizer = {&sgd_step<T>, &rmsprop_step<T>, &adam_step<T>};
   return set;

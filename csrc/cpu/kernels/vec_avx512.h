@@ -143,7 +143,9 @@ struct VecIndex<float> {
   static VecIndex load_partial(const unsigned char* p, int n) {
     return {_mm512_maskz_cvtepu8_epi32(first_lanes16(16), _mm_maskz_loadu_epi8(first_lanes16(n), p))};
   }
-  void store(unsigned char* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(first_lanes16(16), v)); }
+  void store(unsigned char* p) const {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(first_lanes16(16), v));
+  }
   void store_partial(unsigned char* p, int n) const {
     _mm_mask_storeu_epi8(p, first_lanes16(n), _mm512_maskz_cvtepi32_epi8(first_lanes16(16), v));
   }
@@ -173,7 +175,9 @@ struct VecIndex<double> {
   static VecIndex load_partial(const unsigned char* p, int n) {
     return {_mm256_cvtepu8_epi32(_mm_maskz_loadu_epi8(first_lanes8(n), p))};
   }
-  void store(unsigned char* p) const { _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_maskz_cvtepi32_epi8(first_lanes8(8), v)); }
+  void store(unsigned char* p) const {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_maskz_cvtepi32_epi8(first_lanes8(8), v));
+  }
   void store_partial(unsigned char* p, int n) const {
     _mm_mask_storeu_epi8(p, first_lanes8(n), _mm256_maskz_cvtepi32_epi8(first_lanes8(8), v));
   }
