@@ -41,9 +41,9 @@ void multiply_points(WinogradTile tile, const DirectConv<float>& p, const Winogr
   a.output_pixel = width;
   a.channels = static_cast<int>(width);
   for (int point = 0; point < winograd_size(tile).points(); ++point) {
-    a.input = points + point * task.tiles * plan.point_pitch;
+    a.input = points + point * point_stride(task.tiles, plan.point_pitch);
     a.weight = filters + point * p.icg * width;
-    a.output = products + point * task.tiles * width;
+    a.output = products + point * point_stride(task.tiles, width);
     for (std::int64_t t = 0; t < count; ++t) {
       const std::int64_t pixels = size + (t < larger ? 1 : 0);
       tiles[pixels - 1](a);
@@ -59,15 +59,16 @@ void points_to_output(WinogradTile tile, const DirectConv<float>& p, const Winog
                       std::uint8_t* marks) {
   const auto transform = winograd_kernels().output[p.max_pool][static_cast<int>(tile)];
   WinogradFromPoints a{};
-  a.point = task.tiles * width;
+  a.point = point_stride(task.tiles, width);
   a.channels = channels;
   a.bias = p.bias ? p.bias + channel : nullptr;
   a.activation = p.activation;
   a.stream = plan.stream;
   a.row = plan.grid.phases_h * p.output_row;
   a.pixel = plan.grid.phases_w * p.output_pixel;
-  for (std::int64_t i = 0; i < task.tiles; ++i) {
-    const TilePlace t = place_tile(tile, plan.grid, p, task.tile0 + i);
+  TileWalk walk(tile, plan.grid, p, task.tile0);
+  for (std::int64_t i = 0; i < task.tiles; ++i, ++walk) {
+    const TilePlace& t = *walk;
     a.points = products + i * width;
     const int window = p.max_pool ? 2 : 1;  // windows that the image's edge cuts are left out
     a.rows = t.rows / window * window, a.columns = t.columns / window * window;
@@ -112,10 +113,10 @@ void redo_marked(WinogradTile tile, const DirectConv<float>& p, const WinogradPl
     if (!marked(index)) continue;
     if (!is_packed) pack_weight(weight, vector_size(), packed);
     is_packed = true;
-    const TilePlace t = place_tile(tile, plan.grid, p, index);
+    const TilePlace t = *TileWalk(tile, plan.grid, p, index);
     std::int64_t columns = t.columns;
     while ((index + 1) % plan.grid.tiles_w != 0 && marked(index + 1))
-      columns += place_tile(tile, plan.grid, p, ++index).columns;
+      columns += TileWalk(tile, plan.grid, p, ++index)->columns;
     DirectConv<float> q = p;
     q.n = 1;
     q.source += t.image * p.source_h * p.source_w * p.groups * p.icg;
@@ -203,7 +204,8 @@ WinogradPlan plan_winograd(WinogradTile tile, const DirectConv<float>& p) {
   plan.stream = kernels.vector_size * sizeof(float) == 64 && may_stream(p, kernels.vector_size);
   plan.point_pitch = point_pitch(p.icg);
   const std::int64_t width = 2 * kernels.vector_size;
-  plan.thread_elements = size.points() * plan.tiles_per_block * (plan.point_pitch + width);
+  plan.input_elements = size.points() * point_stride(plan.tiles_per_block, plan.point_pitch);
+  plan.thread_elements = plan.input_elements + size.points() * point_stride(plan.tiles_per_block, width);
   plan.scratch_bytes = (plan.threads * plan.thread_elements + direct_elements(p) + redo_elements(tile, p)) *
                            static_cast<std::int64_t>(sizeof(float)) +
                        round_up(plan.grid.tiles * p.groups * plan.channel_chunks, 64);
@@ -232,7 +234,7 @@ void run_winograd(WinogradTile tile, const DirectConv<float>& p, const WeightVie
     task.block0 = plan.channel_blocks * chunk / plan.channel_chunks;
     task.block1 = plan.channel_blocks * (chunk + 1) / plan.channel_chunks;
     float* input = scratch.as<float>() + thread * plan.thread_elements;
-    float* products = input + points * plan.tiles_per_block * plan.point_pitch;
+    float* products = input + plan.input_elements;
     std::uint8_t* task_marks = marks.as<std::uint8_t>() + (task.group * plan.channel_chunks + chunk) * plan.grid.tiles;
     tiles_to_points(tile, plan.grid, p, task.group, task.tile0, task.tiles, plan.point_pitch, input);
     for (std::int64_t b = task.block0; b < task.block1; ++b) {

@@ -25,6 +25,7 @@ struct WinogradPlan {
   std::int64_t tiles_per_block, blocks;
   std::int64_t channel_blocks, channel_chunks;  // blocks of output channels, and shares of them for threads
   std::int64_t point_pitch;                     // elements from one tile's points to the next's
+  std::int64_t input_elements;                  // points of the input, of a thread
   std::int64_t thread_elements, scratch_bytes;
   bool stream;  // stores go past the caches
   int threads;

@@ -1,7 +1,7 @@
 // The gradient of the filters at the points: the sum over tiles of input points times points of grad_output, then one
 // way back for all tiles together. Loops, outside in: (group of tiles, group of channels, share of the output channels)
-// per task; blocks of tiles, whose input goes to the points; blocks of output channels, whose gradient does; entries
-// (input channels) that fit a register tile; points. Groups of tiles are split by shape alone and added in order.
+// per task; blocks of tiles, whose input goes to the points; blocks of output channels, whose gradient does; slices
+// of the input channels; points; register tiles. Groups of tiles are split by shape alone and added in order.
 #include <algorithm>
 #include <atomic>
 
@@ -19,13 +19,14 @@ namespace {
 constexpr std::int64_t kBlockTiles = 64;        // summed in registers before the sums go back to memory ...
 constexpr std::int64_t kLargeBlockTiles = 128;  // ... where that is the L3 cache, less often
 constexpr std::int64_t kLargeSumBytes = 1024 * 1024;
-constexpr std::int64_t kTileGroups = 16;                  // shares of work, so that more threads than two find some
+constexpr std::int64_t kSlice = 64;                       // input channels: at one point a block's stay in the L1 cache
+constexpr std::int64_t kTileGroups = 8;                   // shares of work, so that more threads than two find some
 constexpr std::int64_t kPartialBytes = 32 * 1024 * 1024;  // most memory for the groups' partial sums
 
 struct Plan {
   WinogradGrid grid;
   std::int64_t tiles_per_block, blocks, tile_groups;
-  std::int64_t channel_blocks, shares;
+  std::int64_t channel_blocks, shares, slices;
   std::int64_t pitch, group_points, group_taps;  // elements: of a tile's points; of one group's sums and gradient
   std::int64_t input_elements, grad_elements, local_elements;  // of one thread
   bool whole;  // one block of tiles is everything: its sums go straight back from the points
@@ -50,7 +51,7 @@ Plan make_plan(WinogradTile tile, const Conv2dShape& s, const ConvGrid<float>& p
   plan.group_taps = packed_group_elements(s.ocg(), s.icg(), size.taps * size.taps, vector);
   const std::int64_t affordable =
       kPartialBytes / static_cast<std::int64_t>(sizeof(float)) / (s.groups * plan.group_points);
-  plan.tile_groups = std::clamp<std::int64_t>(std::min(kTileGroups, affordable), 1, plan.blocks);
+  plan.tile_groups = std::clamp<std::int64_t>(std::min(kTileGroups, affordable), 1, ceil_div(plan.blocks, 2));
   plan.whole = plan.blocks == 1;
   plan.threads = threads_for(static_cast<double>(s.flops()) / 4);
   // Shares of the output channels transform the same input again, but change no sum: as many as the threads need.
@@ -60,9 +61,10 @@ Plan make_plan(WinogradTile tile, const Conv2dShape& s, const ConvGrid<float>& p
          tasks * plan.shares % plan.threads != 0)
     ++plan.shares;
   plan.pitch = point_pitch(s.icg());
-  plan.input_elements = size.points() * plan.tiles_per_block * plan.pitch;
-  plan.grad_elements = size.points() * plan.tiles_per_block * 2 * vector;
-  plan.local_elements = size.points() * kWeightTileMaxEntries * 2 * vector;
+  plan.input_elements = size.points() * point_stride(plan.tiles_per_block, plan.pitch);
+  plan.grad_elements = size.points() * point_stride(plan.tiles_per_block, 2 * vector);
+  plan.slices = ceil_div(s.icg(), kSlice);
+  plan.local_elements = size.points() * ceil_div(s.icg(), plan.slices) * 2 * vector;
   return plan;
 }
 
@@ -75,11 +77,12 @@ void gradient_to_points(WinogradTile tile, const Conv2dShape& s, const ConvGrid<
   a.row = plan.grid.phases_h * s.ow * s.oc;
   a.pixel = plan.grid.phases_w * s.oc;
   a.channels = channels;
-  a.point = tiles * width;
-  for (std::int64_t i = 0; i < tiles; ++i, points += width) {
-    const TilePlace t = place_tile(tile, plan.grid, problem, tile0 + i);
-    a.row0 = a.column0 = 0, a.row1 = t.rows, a.column1 = t.columns;
-    a.pixels = grad_output + ((t.image * s.oh + t.row) * s.ow + t.column) * s.oc + channel;
+  a.prefetch = winograd_size(tile).outputs * a.pixel;
+  a.point = point_stride(tiles, width);
+  TileWalk t(tile, plan.grid, problem, tile0);
+  for (std::int64_t i = 0; i < tiles; ++i, ++t, points += width) {
+    a.row0 = a.column0 = 0, a.row1 = t->rows, a.column1 = t->columns;
+    a.pixels = grad_output + ((t->image * s.oh + t->row) * s.ow + t->column) * s.oc + channel;
     a.points = points;
     transform(a);
   }
@@ -100,8 +103,7 @@ bool run_winograd_backward_weight(WinogradTile tile, const Conv2dShape& s, const
   const Scratch gradient(static_cast<std::size_t>(s.groups * plan.group_taps) * sizeof(float));
   const Scratch sums(static_cast<std::size_t>(all_sums) * sizeof(float));
   const Scratch scratch(static_cast<std::size_t>(plan.threads * plan.thread_elements()) * sizeof(float));
-  const std::int64_t entry_tiles = ceil_div(icg, kernels.max_entries);
-  const auto first_entry = [&](std::int64_t t) { return icg * t / entry_tiles; };
+  const auto first_of_slice = [&](std::int64_t slice) { return icg * slice / plan.slices; };
   std::atomic<bool> finite{true};
 
   // From the sums at the points of some input channels to their gradient.
@@ -134,18 +136,24 @@ bool run_winograd_backward_weight(WinogradTile tile, const Conv2dShape& s, const
         const std::int64_t width = vectors * vector;
         gradient_to_points(tile, s, problem, plan, grad_output, tile0, tiles, group * s.ocg() + first,
                            std::min(width, s.ocg() - first), width, grad_points);
-        for (std::int64_t t = 0; t < entry_tiles; ++t) {
-          const std::int64_t entry = first_entry(t), entries = first_entry(t + 1) - entry;
+        for (std::int64_t slice = 0; slice < plan.slices; ++slice) {
+          const std::int64_t entry = first_of_slice(slice), entries = first_of_slice(slice + 1) - entry;
           float* at_points = plan.whole ? local : group_sums + (first * icg + entry * width) * points;
           WeightTileArgs<float> a{};
           a.input_pixel = plan.pitch;
           a.images = a.rows = 1, a.pixels = tiles;
           a.accumulate = index > begin;
           for (int point = 0; point < points; ++point) {
-            a.input = input_points + point * tiles * plan.pitch + entry;
-            a.grad_output = grad_points + point * tiles * width;
+            a.input = input_points + point * point_stride(tiles, plan.pitch) + entry;
+            a.grad_output = grad_points + point * point_stride(tiles, width);
             a.grad = at_points + point * entries * width;
-            kernels.weight_tile[vectors - 1][entries - 1](a);
+            const std::int64_t count = ceil_div(entries, kernels.max_entries);
+            for (std::int64_t t = 0; t < count; ++t) {
+              const std::int64_t size = entries * (t + 1) / count - entries * t / count;
+              kernels.weight_tile[vectors - 1][size - 1](a);
+              a.input += size;
+              a.grad += size * width;
+            }
           }
           if (plan.whole) finish(group, block, width, entry, entries, local);
         }
@@ -154,11 +162,11 @@ bool run_winograd_backward_weight(WinogradTile tile, const Conv2dShape& s, const
   });
 
   if (!plan.whole)
-    parallel_for(s.groups * plan.channel_blocks * entry_tiles, plan.threads, [&](std::int64_t task, int) {
-      const std::int64_t t = task % entry_tiles, block = task / entry_tiles % plan.channel_blocks;
-      const std::int64_t group = task / entry_tiles / plan.channel_blocks, first = block * 2 * vector;
+    parallel_for(s.groups * plan.channel_blocks * plan.slices, plan.threads, [&](std::int64_t task, int) {
+      const std::int64_t slice = task % plan.slices, block = task / plan.slices % plan.channel_blocks;
+      const std::int64_t group = task / plan.slices / plan.channel_blocks, first = block * 2 * vector;
       const std::int64_t width = block_vectors(s.ocg(), first, vector) * vector;
-      const std::int64_t entry = first_entry(t), entries = first_entry(t + 1) - entry;
+      const std::int64_t entry = first_of_slice(slice), entries = first_of_slice(slice + 1) - entry;
       float* total = sums.as<float>() + group * plan.group_points + (first * icg + entry * width) * points;
       for (std::int64_t g = 1; g < plan.tile_groups; ++g) {
         const float* more = total + g * s.groups * plan.group_points;

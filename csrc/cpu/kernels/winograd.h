@@ -110,7 +110,7 @@ inline void transform_input(const Vec<float>* d, Vec<float>* value) {
 
 // The same transform along columns, then along rows: In x In values to Out x Out.
 template <int In, int Out, class Line, class Load, class Store>
-inline void along_both(Line&& line, Load&& load, Store&& store) {
+inline __attribute__((always_inline)) void along_both(Line&& line, Load&& load, Store&& store) {
   Vec<float> half[In][Out];  // [column][result row]
 #pragma GCC unroll 6
   for (int j = 0; j < In; ++j) {
@@ -130,41 +130,71 @@ inline void along_both(Line&& line, Load&& load, Store&& store) {
   }
 }
 
+// A square of places in memory, by value: what a lambda holds by reference would be read again after every store.
+template <class T>
+struct Square {
+  T* first;
+  std::int64_t row, column;
+
+  T* at(int i, int j) const { return first + i * row + j * column; }
+  Square shifted(std::int64_t c) const { return {first + c, row, column}; }
+};
+
 // Pixels to points, shared by input and output gradient: they differ in the transform of a line.
-template <int In, int Edge, class Line>
+// The first kOverlap columns of the next tile are the last ones of this.
+template <int In, int Edge, int kOverlap, class Line>
 inline void to_points(const WinogradToPoints& a, Line&& line) {
   constexpr int kSize = Vec<float>::kSize;
-  const bool whole = a.row0 == 0 && a.column0 == 0 && a.row1 == In && a.column1 == In;
-  const auto store_at = [&](std::int64_t c) {
-    return [&a, c](int i, int j, Vec<float> x) { x.store(a.points + (i * Edge + j) * a.point + c); };
-  };
+  const std::int64_t ahead = a.prefetch;
+  const Square<const float> pixels{a.pixels, a.row, a.pixel};
+  const Square<float> points{a.points, Edge * a.point, a.point};
+  const std::int64_t channels = a.channels;
   std::int64_t c = 0;
-  if (whole)
-    for (; c + kSize <= a.channels; c += kSize)
+  if (a.row0 == 0 && a.column0 == 0 && a.row1 == In && a.column1 == In)
+    for (; c + kSize <= channels; c += kSize) {
+      const auto from = pixels.shifted(c);
+      const auto to = points.shifted(c);
       along_both<In, Edge>(
-          line, [&](int i, int j) { return Vec<float>::load(a.pixels + i * a.row + j * a.pixel + c); }, store_at(c));
-  for (; c < a.channels; c += kSize) {
-    const int lanes = lanes_from(c, a.channels, kSize);
-    along_both<In, Edge>(
-        line,
-        [&](int i, int j) {
-          const bool inside = i >= a.row0 && i < a.row1 && j >= a.column0 && j < a.column1;
-          return inside ? load_lanes(a.pixels + i * a.row + j * a.pixel + c, lanes) : Vec<float>::zero();
-        },
-        store_at(c));
+          line,
+          [=](int i, int j) {
+            if (j >= kOverlap) __builtin_prefetch(from.at(i, j) + ahead);
+            return Vec<float>::load(from.at(i, j));
+          },
+          [=](int i, int j, Vec<float> x) { x.store(to.at(i, j)); });
+    }
+  if (c >= channels) return;
+  // At the border, places outside read one vector of zeros, whatever the channel.
+  alignas(64) static constexpr float kZeros[kSize] = {};
+  const float* place[In][In];
+  std::int64_t step[In][In];  // -1: all bits of the channel
+  for (int i = 0; i < In; ++i)
+    for (int j = 0; j < In; ++j) {
+      const bool inside = i >= a.row0 && i < a.row1 && j >= a.column0 && j < a.column1;
+      place[i][j] = inside ? pixels.at(i, j) : kZeros;
+      step[i][j] = inside ? -1 : 0;
+    }
+  for (; c < channels; c += kSize) {
+    const int lanes = lanes_from(c, channels, kSize);
+    const auto to = points.shifted(c);
+    const auto store = [=](int i, int j, Vec<float> x) { x.store(to.at(i, j)); };
+    if (lanes == kSize)
+      along_both<In, Edge>(line, [&](int i, int j) { return Vec<float>::load(place[i][j] + (c & step[i][j])); }, store);
+    else
+      along_both<In, Edge>(
+          line, [&](int i, int j) { return Vec<float>::load_partial(place[i][j] + (c & step[i][j]), lanes); }, store);
   }
 }
 
 template <int M, int R>
 void winograd_input(const WinogradToPoints& a) {
   constexpr int kEdge = M + R - 1;
-  to_points<kEdge, kEdge>(a, [](const Vec<float>* in, Vec<float>* out) { transform_input<kEdge>(in, out); });
+  to_points<kEdge, kEdge, R - 1>(a, [](const Vec<float>* in, Vec<float>* out) { transform_input<kEdge>(in, out); });
 }
 
 template <int M, int R>
 void winograd_gradient(const WinogradToPoints& a) {
   constexpr int kEdge = M + R - 1;
-  to_points<M, kEdge>(a, [](const Vec<float>* in, Vec<float>* out) { evaluate<kEdge, M>(in, out); });
+  to_points<M, kEdge, 0>(a, [](const Vec<float>* in, Vec<float>* out) { evaluate<kEdge, M>(in, out); });
 }
 
 // x * 0 is 0 for a finite x and NaN for any other.
@@ -176,41 +206,52 @@ inline bool all_zero(Vec<float> check) {
   return zero;
 }
 
-inline void store_result(const WinogradFromPoints& a, Vec<float> x, int i, int j, std::int64_t c, int lanes) {
-  float* to = a.pixels + i * a.row + j * a.pixel + c;
-  if (a.stream)
-    x.stream(to);
-  else
-    store_lanes(x, to, lanes);
+// Whole: every output is valid, and so is every lane.
+template <int M, int R, bool MaxPool, bool Whole>
+inline Vec<float> from_points(const WinogradFromPoints& a, std::int64_t c, int lanes) {
+  constexpr int kEdge = M + R - 1;
+  const Vec<float> zero = Vec<float>::zero();
+  const Vec<float> bias = a.bias ? load_lanes(a.bias + c, lanes) : zero;
+  const bool relu = a.activation == Activation::relu, stream = a.stream;
+  const int rows = a.rows, columns = a.columns;
+  const Square<const float> points{a.points + c, kEdge * a.point, a.point};
+  const Square<float> pixels{a.pixels + c, a.row, a.pixel};
+  const auto store = [=](int i, int j, Vec<float> x) {
+    if (stream)
+      x.stream(pixels.at(i, j));
+    else if (Whole)
+      x.store(pixels.at(i, j));
+    else
+      store_lanes(x, pixels.at(i, j), lanes);
+  };
+  Vec<float> check = zero;
+  Vec<float> largest[M / 2] = {};  // of the windows that the present row of outputs belongs to
+  along_both<kEdge, M>([](const Vec<float>* in, Vec<float>* out) { gather_powers<kEdge, M>(in, out); },
+                       [=](int i, int j) { return Vec<float>::load(points.at(i, j)); },
+                       [&](int i, int j, Vec<float> x) {
+                         if (!Whole && (i >= rows || j >= columns)) return;
+                         x = x + bias;
+                         check = fma(x, zero, check);
+                         if (relu) x = select(not_less_equal(x, zero), x, zero);
+                         if constexpr (!MaxPool) {
+                           store(i, j, x);
+                         } else {
+                           largest[j / 2] = i % 2 == 0 && j % 2 == 0 ? x : max_or_nan(x, largest[j / 2]);
+                           if (i % 2 == 1 && j % 2 == 1) store(i / 2, j / 2, largest[j / 2]);
+                         }
+                       });
+  return check;
 }
 
 template <int M, int R, bool MaxPool>
 bool winograd_output(const WinogradFromPoints& a) {
-  constexpr int kEdge = M + R - 1, kSize = Vec<float>::kSize;
-  const Vec<float> zero = Vec<float>::zero();
-  Vec<float> check = zero;
-  const bool relu = a.activation == Activation::relu;
+  constexpr int kSize = Vec<float>::kSize;
+  const bool whole = a.rows == M && a.columns == M;
+  Vec<float> check = Vec<float>::zero();
   for (std::int64_t c = 0; c < a.channels; c += kSize) {
     const int lanes = lanes_from(c, a.channels, kSize);
-    const Vec<float> bias = a.bias ? load_lanes(a.bias + c, lanes) : zero;
-    Vec<float> largest[M / 2] = {};  // of the windows that the present row of outputs belongs to
-    along_both<kEdge, M>([](const Vec<float>* in, Vec<float>* out) { gather_powers<kEdge, M>(in, out); },
-                         [&](int i, int j) { return Vec<float>::load(a.points + (i * kEdge + j) * a.point + c); },
-                         [&](int i, int j, Vec<float> x) {
-                           if (i >= a.rows || j >= a.columns) return;
-                           x = x + bias;
-                           check = fma(x, zero, check);
-                           if (relu) x = select(not_less_equal(x, zero), x, zero);
-                           if constexpr (!MaxPool) {
-                             store_result(a, x, i, j, c, lanes);
-                           } else {
-                             if (i % 2 == 0 && j % 2 == 0)
-                               largest[j / 2] = x;
-                             else
-                               largest[j / 2] = max_or_nan(x, largest[j / 2]);
-                             if (i % 2 == 1 && j % 2 == 1) store_result(a, largest[j / 2], i / 2, j / 2, c, lanes);
-                           }
-                         });
+    check = check + (whole && lanes == kSize ? from_points<M, R, MaxPool, true>(a, c, lanes)
+                                             : from_points<M, R, MaxPool, false>(a, c, lanes));
   }
   return all_zero(check);
 }
@@ -218,14 +259,17 @@ bool winograd_output(const WinogradFromPoints& a) {
 template <int M, int R>
 void winograd_filters(const WinogradFilters& f, const float* taps, float* points) {
   constexpr int kEdge = M + R - 1, kSize = Vec<float>::kSize;
-  for (std::int64_t c = 0; c < f.inputs * f.lanes; c += kSize)
+  for (std::int64_t c = 0; c < f.inputs * f.lanes; c += kSize) {
+    const Square<const float> from{taps + c, R * f.tap, f.tap};
+    const Square<float> to{points + c, kEdge * f.point, f.point};
     along_both<R, kEdge>(
         [](const Vec<float>* in, Vec<float>* out) {
           evaluate<kEdge, R>(in, out);
           scale_points<kEdge>(out);
         },
-        [&](int i, int j) { return Vec<float>::load(taps + (i * R + j) * f.tap + c); },
-        [&](int i, int j, Vec<float> x) { x.store(points + (i * kEdge + j) * f.point + c); });
+        [=](int i, int j) { return Vec<float>::load(from.at(i, j)); },
+        [=](int i, int j, Vec<float> x) { x.store(to.at(i, j)); });
+  }
 }
 
 template <int M, int R>
@@ -233,7 +277,9 @@ bool winograd_filter_gradient(const WinogradFilters& f, const float* points, flo
   constexpr int kEdge = M + R - 1, kSize = Vec<float>::kSize;
   const Vec<float> zero = Vec<float>::zero();
   Vec<float> check = zero;
-  for (std::int64_t c = 0; c < f.inputs * f.lanes; c += kSize)
+  for (std::int64_t c = 0; c < f.inputs * f.lanes; c += kSize) {
+    const Square<const float> from{points + c, kEdge * f.point, f.point};
+    const Square<float> to{taps + c, R * f.tap, f.tap};
     along_both<kEdge, R>(
         [](const Vec<float>* in, Vec<float>* out) {
           Vec<float> scaled[kEdge];
@@ -242,11 +288,12 @@ bool winograd_filter_gradient(const WinogradFilters& f, const float* points, flo
           scale_points<kEdge>(scaled);
           gather_powers<kEdge, R>(scaled, out);
         },
-        [&](int i, int j) { return Vec<float>::load(points + (i * kEdge + j) * f.point + c); },
-        [&](int i, int j, Vec<float> x) {
+        [=](int i, int j) { return Vec<float>::load(from.at(i, j)); },
+        [&check, zero, to](int i, int j, Vec<float> x) {
           check = fma(x, zero, check);
-          x.store(taps + (i * R + j) * f.tap + c);
+          x.store(to.at(i, j));
         });
+  }
   return all_zero(check);
 }
 

@@ -34,6 +34,7 @@ struct WinogradToPoints {
   std::int64_t channels;  // points hold zero from here up to whole vectors
   float* points;          // [point][...]
   std::int64_t point;     // elements between points
+  std::int64_t prefetch;  // elements to the next tile's pixels, which are fetched meanwhile
 };
 
 // max_pool: the largest of each 2 x 2 outputs is stored, of a whole number of such windows.
