@@ -182,6 +182,17 @@ LAYERS = [
     _square("mobilenetv2/depthwise@28s2", 192, 28, 192, 3, 2, 1, groups=192),
     _square("mobilenetv2/depthwise@14", 384, 14, 384, 3, padding=1, groups=384),
     _square("mobilenetv2/depthwise@7", 960, 7, 960, 3, padding=1, groups=960),
+    # Tan, Le 2019; Howard et al. 2019
+    _square("efficientnet_b0/depthwise5@28", 240, 28, 240, 5, padding=2, groups=240),
+    _square("efficientnet_b0/depthwise5@56s2", 144, 56, 144, 5, 2, 2, groups=144),
+    _square("efficientnet_b0/depthwise5@7", 1152, 7, 1152, 5, padding=2, groups=1152),
+    _square("mobilenetv3/depthwise5@28", 120, 28, 120, 5, padding=2, groups=120),
+    # Xie, Girshick, Dollar, Tu, He 2017: 32 groups of 4, 8, 16 and 32 channels
+    _square("resnext50/3x3@56", 128, 56, 128, 3, padding=1, groups=32),
+    _square("resnext50/3x3s2@56", 256, 56, 256, 3, 2, 1, groups=32),
+    _square("resnext50/3x3@28", 256, 28, 256, 3, padding=1, groups=32),
+    _square("resnext50/3x3@14", 512, 14, 512, 3, padding=1, groups=32),
+    _square("resnext50/3x3@7", 1024, 7, 1024, 3, padding=1, groups=32),
     # Chen, Papandreou, Schroff, Adam 2017: ResNet with dilation for segmentation, and one small enough for a cache
     _square("deeplab/3x3d2@28", 512, 28, 512, 3, padding=2, dilation=2),
     _square("deeplab/aspp d12@33", 2048, 33, 256, 3, padding=12, dilation=12),

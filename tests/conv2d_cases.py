@@ -198,6 +198,31 @@ IMAGE_TILES = [  # small maps in large batches, much padding
     Geometry(64, 48, (5, 5), (3, 3), batch=16),
 ]
 
+# Rows around the tiles of 14, 7, 3 and 8, 4, 2 pixels, each kernel that is compiled and some that are not, channels
+# around the vectors, several groups in one vector with lanes to spare, channel multipliers.
+LANES = [
+    *(Geometry(16, 16, (3, w), (3, 3), padding=_pad(1), groups=16, batch=1) for w in (1, 2, 3, 4, 6, 7, 8, 9, 13, 15)),
+    *(Geometry(19, 19, (4, w), (5, 5), padding=_pad(2), groups=19, batch=1) for w in (1, 4, 7, 16, 29)),
+    *(Geometry(c, c, (6, 17), (3, 3), (2, 2), _pad(1), groups=c) for c in (2, 8, 15, 16, 31, 48)),
+    Geometry(16, 16, (15, 30), (5, 5), (2, 2), _pad(2), groups=16),
+    Geometry(24, 24, (15, 14), (5, 5), (2, 1), ((2, 1), (0, 3)), groups=24),
+    Geometry(16, 16, (16, 31), (7, 7), padding=_pad(3), groups=16),
+    Geometry(33, 33, (9, 23), (2, 2), padding=((1, 0), (0, 1)), groups=33),
+    Geometry(16, 16, (5, 40), (1, 4), (1, 3), _pad(0, 2), groups=16),
+    Geometry(16, 16, (20, 21), (3, 3), (1, 2), _pad(4), (4, 3), groups=16),
+    Geometry(17, 17, (12, 9), (3, 3), (4, 5), _pad(2), groups=17),
+    Geometry(16, 16, (1, 700), (1, 3), padding=_pad(0, 1), groups=16),
+    Geometry(16, 48, (6, 9), (3, 3), padding=_pad(1), groups=16),
+    Geometry(48, 16, (6, 9), (3, 3), (2, 2), _pad(1), groups=16),
+    Geometry(64, 64, (7, 15), (3, 3), padding=_pad(1), groups=16),
+    Geometry(48, 48, (9, 29), (3, 3), (2, 2), _pad(1), groups=12),
+    Geometry(32, 32, (6, 14), (3, 3), padding=_pad(1), groups=4),
+    Geometry(30, 30, (6, 8), (3, 3), padding=_pad(1), groups=6),
+    Geometry(12, 20, (6, 8), (5, 5), padding=_pad(2), groups=4),
+    Geometry(35, 21, (8, 15), (3, 3), (2, 2), _pad(1), (2, 1), groups=7),
+    Geometry(24, 24, (5, 17), (1, 1), groups=8),
+]
+
 EMPTY = [
     Geometry(3, 4, (5, 6), (3, 3), batch=0),
     Geometry(4, 4, (5, 6), (3, 3), padding=_pad(1), groups=4, batch=0),
@@ -205,7 +230,7 @@ EMPTY = [
 
 ALL = [
     *(WIDTHS + OUTPUTS + WIDE + GRADIENTS + INPUTS + BIG_BLOCKS + SHAPES + STRIDES + PADDINGS + DILATIONS),
-    *(GROUPS + DEPTHWISE + IMAGE_TILES + EMPTY),
+    *(GROUPS + DEPTHWISE + LANES + IMAGE_TILES + EMPTY),
 ]
 SMALL = [SHAPES[4], STRIDES[1], STRIDES[4], PADDINGS[1], DILATIONS[1], GROUPS[1], DEPTHWISE[6]]
 

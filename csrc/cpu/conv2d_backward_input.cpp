@@ -5,8 +5,8 @@
 
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
-#include "cpu/depthwise.h"
 #include "cpu/fold_conv.h"
+#include "cpu/grouped_conv.h"
 #include "cpu/layout.h"
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
@@ -104,8 +104,8 @@ void conv2d_backward_input(const Conv2dShape& s, const T* weight, const T* grad_
     pack_conv2d_weight(s, weight, Pass::backward_input, algorithm, own.as<T>());
     packed = own.as<T>();
   }
-  if (choice.method() == Method::depthwise) {
-    depthwise_backward_input(s, packed, source.data(), target.data());
+  if (choice.method() == Method::grouped) {
+    grouped_backward_input(s, packed, source.data(), target.data(), target.data() == grad_input);
   } else if (choice.method() == Method::fold) {
     FoldConv<T> p = backward_input_fold<T>(s);
     p.source = source.data();

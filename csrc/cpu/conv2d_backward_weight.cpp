@@ -9,7 +9,7 @@
 #include "cpu/collect_weight_gradient.h"
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
-#include "cpu/depthwise.h"
+#include "cpu/grouped_conv.h"
 #include "cpu/layout.h"
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
@@ -340,8 +340,8 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* input, const T* grad_
   const ChannelsLastInput<T> source(s.input_shape(), layout, input);
   const ChannelsLastInput<T> gradient(s.output_shape(), layout, grad_output);
   const Conv2dChoice choice = choose_conv2d<T>(s, Pass::backward_weight, algorithm);
-  if (choice.method() == Method::depthwise)
-    return depthwise_backward_weight(s, source.data(), gradient.data(), grad_weight, accumulate);
+  if (choice.method() == Method::grouped)
+    return grouped_backward_weight(s, source.data(), gradient.data(), grad_weight, accumulate);
   bool done = false;
   if constexpr (std::is_same_v<T, float>)
     done = choice.method() == Method::winograd &&
@@ -376,7 +376,7 @@ void conv2d_backward_bias(const Shape4& shape, const T* grad_output, T* grad_bia
 
 template <class T>
 std::int64_t backward_weight_scratch_bytes(const Conv2dShape& s) {
-  if (takes_depthwise(s)) return depthwise_backward_weight_elements(s) * static_cast<std::int64_t>(sizeof(T));
+  if (takes_grouped<T>(s)) return grouped_backward_weight_elements<T>(s) * static_cast<std::int64_t>(sizeof(T));
   const Conv2dShape shape = exchanges(s) ? exchanged(s) : s;
   const WeightPlan plan = plan_weight(shape, weight_grid<T>(shape), active_kernel_set<T>().conv);
   return (plan.partial_elements + plan.threads * thread_elements(plan)) * static_cast<std::int64_t>(sizeof(T));

@@ -5,8 +5,8 @@
 #include <type_traits>
 
 #include "core/checked_math.h"
-#include "cpu/depthwise.h"
 #include "cpu/fold_conv.h"
+#include "cpu/grouped_conv.h"
 #include "cpu/isa.h"
 
 namespace fastconv {
@@ -71,7 +71,7 @@ double fold_cost(const Conv2dShape& s, Pass pass, const Sizes& z, int vector) {
 
 const char* fold_refusal(const Conv2dShape& s, Pass pass, const Sizes& z, int vector, std::int64_t packed_bytes) {
   if (pass == Pass::backward_weight) return "not for the weight's gradient";
-  if (takes_depthwise(s)) return "one channel a group";
+  if (s.groups > 1 && 2 * std::max(s.icg(), s.ocg()) <= vector) return "groups narrower than half a vector";
   if (pass == Pass::forward && (s.stride_h != 1 || s.stride_w != 1)) return "forward only for stride 1";
   if (z.outputs >= vector) return "output channels alone fill a vector";
   if (packed_bytes > kFoldFilterBytes) return "filters larger than the L2 cache";
@@ -106,7 +106,7 @@ const char* winograd_refusal(const Conv2dShape& s, WinogradTile tile) {
 
 const char* method_name(const Candidate& c) {
   if (c.method == Method::direct) return "direct";
-  if (c.method == Method::depthwise) return "depthwise";
+  if (c.method == Method::grouped) return "grouped";
   if (c.method == Method::fold) return "fold";
   switch (c.tile) {
     case WinogradTile::f2x2_3x3:
@@ -124,9 +124,9 @@ Conv2dChoice choose_conv2d(const Conv2dShape& s, Pass pass, Algorithm algorithm)
   const Sizes z = sizes_of(s, pass, vector);
   Conv2dChoice choice{};
   auto* candidate = choice.candidates.data();
-  const bool depthwise = takes_depthwise(s);
-  *candidate++ = {Method::direct, {}, depthwise ? "one channel a group" : nullptr, direct_cost(s, z)};
-  *candidate++ = {Method::depthwise, {}, depthwise ? nullptr : "several channels a group", 0};
+  const bool grouped = takes_grouped<T>(s);
+  *candidate++ = {Method::direct, {}, grouped ? "groups narrower than half a vector" : nullptr, direct_cost(s, z)};
+  *candidate++ = {Method::grouped, {}, grouped ? nullptr : "no groups narrower than half a vector", 0};
   const bool back = pass == Pass::backward_input;
   const std::int64_t packed =
       fold_weight_elements(1, back ? s.icg() : s.ocg(), back ? s.ocg() : s.icg(), s.kh * s.kw, vector);

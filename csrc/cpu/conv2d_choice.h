@@ -11,7 +11,7 @@
 
 namespace fastconv {
 
-enum class Method { direct, depthwise, fold, winograd };
+enum class Method { direct, grouped, fold, winograd };
 
 struct Candidate {
   Method method;

@@ -5,8 +5,8 @@
 
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
-#include "cpu/depthwise.h"
 #include "cpu/fold_conv.h"
+#include "cpu/grouped_conv.h"
 #include "cpu/layout.h"
 #include "cpu/threads.h"
 
@@ -62,9 +62,9 @@ void explain_fold(const FoldConv<T>& problem, Conv2dExplanation& e) {
                     " vector lanes and are added up where they overlap");
 }
 
-void explain_choice(const Conv2dChoice& choice, Conv2dExplanation& e) {
+void explain_choice(const Conv2dShape& s, const Conv2dChoice& choice, Conv2dExplanation& e) {
   const Candidate& best = choice.candidates[choice.chosen];
-  e.algorithm = method_name(best);
+  e.algorithm = best.method == Method::grouped && s.depthwise() ? "depthwise" : method_name(best);
   for (const Candidate& c : choice.candidates) {
     if (&c == &best) continue;
     char work[64];
@@ -75,7 +75,7 @@ void explain_choice(const Conv2dChoice& choice, Conv2dExplanation& e) {
 
 const char* kernel_text(Method method, Pass pass) {
   const bool weight = pass == Pass::backward_weight;
-  if (method == Method::depthwise) return "one filter per channel, channels in the vector lanes";
+  if (method == Method::grouped) return "groups side by side in the vector lanes, a filter per lane";
   if (method == Method::fold) return "pixels by (taps, output channels), broadcast times packed weights";
   if (method == Method::winograd)
     return weight ? "(ic) entries by output channels at each point, summed over tiles"
@@ -105,12 +105,12 @@ template <class T>
 Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout, Algorithm algorithm) {
   Conv2dExplanation e{};
   const Conv2dChoice choice = choose_conv2d<T>(s, pass, algorithm);
-  const bool depthwise = choice.method() == Method::depthwise, fold = choice.method() == Method::fold;
-  explain_choice(choice, e);
+  const bool grouped = choice.method() == Method::grouped, fold = choice.method() == Method::fold;
+  explain_choice(s, choice, e);
   const int vector = active_kernel_set<T>().conv.vector_size;
   const auto item = static_cast<std::int64_t>(sizeof(T));
   e.packed_weight_bytes = packed_weight_elements<T>(s, pass, algorithm) * item;
-  e.threads = threads_for((depthwise ? 4.0 : 1.0) * static_cast<double>(s.flops()));
+  e.threads = grouped ? grouped_threads(s) : threads_for(static_cast<double>(s.flops()));
 
   std::int64_t converted = 0;
   const auto convert = [&](const Shape4& shape, const char* text) {
@@ -124,7 +124,7 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
     convert(s.output_shape(), "output NHWC -> NCHW");
     if (fold)
       explain_fold(forward_fold<T>(s), e);
-    else if (!depthwise)
+    else if (!grouped)
       explain_problem(choice, forward_problem<T>(s), needs_conversion(s.output_shape(), layout), e);
   } else if (pass == Pass::backward_input) {
     convert(s.output_shape(), "grad_output NCHW -> NHWC");
@@ -132,7 +132,7 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
     std::int64_t phases = 0;
     if (fold)
       explain_fold(backward_input_fold<T>(s), e);
-    else if (!depthwise)
+    else if (!grouped)
       for_each_phase(s, [&](const BackwardInputPhase& phase) {
         if (!phase.no_taps() && phases++ == 0)
           explain_problem(choice, backward_input_problem<T>(s, phase), needs_conversion(s.input_shape(), layout), e);
@@ -145,8 +145,10 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
     e.scratch_bytes = choice.method() == Method::winograd ? winograd_backward_weight_scratch_bytes(choice.tile(), s)
                                                           : backward_weight_scratch_bytes<T>(s);
   }
+  if (grouped && grouped_streams<T>(s, pass) && !converted)
+    e.notes.push_back("outputs too large for the caches are stored past them (if aligned to 64 bytes)");
   e.kernel = kernel_text(choice.method(), pass);
-  if (!depthwise && !fold && 4 * lanes <= vector)
+  if (!grouped && !fold && 4 * lanes <= vector)
     e.notes.push_back("slow: " + std::to_string(lanes) + " output channels" + (s.groups > 1 ? " per group" : "") +
                       " fill " + std::to_string(lanes) + " of " + std::to_string(vector) + " vector lanes");
   e.scratch_bytes += converted + e.packed_weight_bytes;

@@ -1,7 +1,7 @@
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
-#include "cpu/depthwise.h"
 #include "cpu/fold_conv.h"
+#include "cpu/grouped_conv.h"
 #include "cpu/layout.h"
 #include "cpu/scratch.h"
 
@@ -39,8 +39,8 @@ void conv2d_forward(const Conv2dShape& s, const T* input, const T* weight, const
     packed = own.as<T>();
   }
   const Conv2dChoice choice = choose_conv2d<T>(s, Pass::forward, algorithm);
-  if (choice.method() == Method::depthwise) {
-    depthwise_forward(s, source.data(), packed, bias, target.data(), activation);
+  if (choice.method() == Method::grouped) {
+    grouped_forward(s, source.data(), packed, bias, target.data(), activation, target.data() == output);
   } else if (choice.method() == Method::fold) {
     FoldConv<T> p = forward_fold<T>(s);
     p.source = source.data();

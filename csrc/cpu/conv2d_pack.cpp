@@ -1,8 +1,8 @@
 // Packed weights of a convolution: which passes need them, how large they are, and the packing.
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
-#include "cpu/depthwise.h"
 #include "cpu/fold_conv.h"
+#include "cpu/grouped_conv.h"
 
 namespace fastconv {
 
@@ -10,7 +10,7 @@ template <class T>
 std::int64_t packed_weight_elements(const Conv2dShape& s, Pass pass, Algorithm algorithm) {
   if (pass == Pass::backward_weight) return 0;
   const Conv2dChoice choice = choose_conv2d<T>(s, pass, algorithm);
-  if (choice.method() == Method::depthwise) return s.kh * s.kw * s.oc;
+  if (choice.method() == Method::grouped) return packed_grouped_elements<T>(s, pass);
   if (choice.method() == Method::fold) {
     const bool forward = pass == Pass::forward;
     return fold_weight_elements(s.groups, forward ? s.ocg() : s.icg(), forward ? s.icg() : s.ocg(), s.kh * s.kw,
@@ -32,7 +32,7 @@ template <class T>
 void pack_conv2d_weight(const Conv2dShape& s, const T* weight, Pass pass, Algorithm algorithm, T* packed) {
   const int vector_size = active_kernel_set<T>().conv.vector_size;
   const Conv2dChoice choice = choose_conv2d<T>(s, pass, algorithm);
-  if (choice.method() == Method::depthwise) return pack_depthwise_weight(s, weight, packed);
+  if (choice.method() == Method::grouped) return pack_grouped_weight(s, weight, pass, packed);
   if (choice.method() == Method::fold)
     return pack_fold_weight(
         pass == Pass::forward ? forward_fold_weight(s, weight) : backward_input_fold_weight(s, weight), packed);

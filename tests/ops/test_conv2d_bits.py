@@ -32,6 +32,9 @@ HEAVY = [
     Geometry(32, 32, (28, 28), (5, 5), padding=((2, 2), (2, 2)), groups=4, batch=3),
     Geometry(40, 96, (33, 40), (1, 1), batch=3),
     Geometry(130, 66, (23, 24), (3, 3), (2, 2), padding=((1, 1), (1, 1)), batch=7),
+    Geometry(64, 64, (28, 28), (3, 3), (2, 2), ((1, 1), (1, 1)), groups=16, batch=3),
+    Geometry(144, 144, (21, 23), (5, 5), (2, 2), ((2, 2), (2, 2)), groups=144, batch=3),
+    Geometry(16, 16, (1, 4000), (1, 3), padding=((0, 0), (1, 1)), groups=16),
 ]
 
 

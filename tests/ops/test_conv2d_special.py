@@ -15,6 +15,7 @@ from conv2d_cases import (
     DEPTHWISE,
     GROUPS,
     IMAGE_TILES,
+    LANES,
     LAYOUTS,
     PADDINGS,
     STRIDES,
@@ -29,7 +30,9 @@ from fastconv import ops
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(
-    "geometry", [BIG_BLOCKS[0], STRIDES[0], PADDINGS[0], GROUPS[2], DEPTHWISE[3], IMAGE_TILES[0]], ids=str
+    "geometry",
+    [BIG_BLOCKS[0], STRIDES[0], PADDINGS[0], GROUPS[2], DEPTHWISE[3], *LANES[-9:-3], IMAGE_TILES[0]],
+    ids=str,
 )
 def test_not_a_number_stays_in_its_field(geometry: Geometry, poison: float, layout: str, isa: str) -> None:
     """One bad value reaches exactly the results that read it; all others keep their bits."""
@@ -55,7 +58,7 @@ def test_not_a_number_stays_in_its_field(geometry: Geometry, poison: float, layo
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_zero_padding_does_not_meet_an_infinite_weight(layout: str, dtype: np.dtype, isa: str) -> None:
     """A tap outside the image takes no part: 0 * Inf must not make NaN there."""
-    for channels, outputs, groups in ((3, 20, 1), (16, 16, 16)):
+    for channels, outputs, groups in ((3, 20, 1), (16, 16, 16), (16, 16, 4)):
         x = np.ones((1, channels, 6, 7), dtype)
         w = np.ones((outputs, channels // groups, 3, 3), dtype)
         w[1, :, 0, 0] = np.inf
@@ -71,7 +74,7 @@ def test_zero_padding_does_not_meet_an_infinite_weight(layout: str, dtype: np.dt
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_taps_outside_take_no_part_in_the_gradients(layout: str, dtype: np.dtype, isa: str) -> None:
     """The same for grad_input (Inf in the weight) and for grad_weight (Inf in grad_output)."""
-    for channels, outputs, groups in ((3, 20, 1), (16, 16, 16)):
+    for channels, outputs, groups in ((3, 20, 1), (16, 16, 16), (16, 16, 4)):
         x = np.ones((1, channels, 6, 7), dtype)
         w = np.ones((outputs, channels // groups, 3, 3), dtype)
         gy = np.ones((1, outputs, 6, 7), dtype)

@@ -1,5 +1,5 @@
 // What the convolution drivers may ask of an instruction set: two register tiles, one for the forward-like passes and
-// one for backward-weight, and the depthwise loops. Plain structs and function pointers; no vector type leaves
+// one for backward-weight, and the loops for narrow groups. Plain structs and function pointers; no vector type leaves
 // kernels/.
 #pragma once
 
@@ -47,39 +47,51 @@ struct WeightTileArgs {
   bool accumulate;
 };
 
-// One row of depthwise outputs, taps outside the image skipped by the caller's ranges.
+// Memory that the next call reads, fetched to the L2 cache meanwhile, `lines` cache lines for each vector of outputs:
+// blocks of lanes walk through their rows in strides that the hardware does not foresee.
+struct FetchAhead {
+  const char* begin;
+  const char* end;
+  std::int64_t lines;
+};
+
+// Rows of outputs of a grouped convolution whose groups are narrower than a vector. A block is as many groups side by
+// side as fit the lanes; lane l of it is output channel l of these groups.
+//   window (oh, ow), tap (th, tw) is source[origin_h + oh*step_h + th*tap_step_h][origin_w + ow*step_w + tw*tap_step_w]
 template <class T>
-struct DepthwiseRowArgs {
-  const T* const* input_rows;  // taps_h rows of the image, each [iw][channels]
-  const T* weight;             // first valid tap row of [kh][kw][channels]
-  std::int64_t weight_tap_h;   // elements between tap rows
-  std::int64_t taps_h, kw;
-  std::int64_t iw, ow, stride_w, pad_left, dilation_w;
-  std::int64_t channels;
-  const T* bias;
-  T* output;  // [ow][channels]
+struct GroupedArgs {
+  const T* source;  // one image
+  std::int64_t source_h, source_w, source_row, source_pixel;
+  std::int64_t origin_h, origin_w, step_h, step_w;
+  std::int64_t taps_h, taps_w, tap_step_h, tap_step_w;
+  const T* weight;  // tap (0, 0) of packed [block][kh][kw][input of the group][lanes]
+  std::int64_t weight_block, weight_tap_h, weight_tap_w;  // may be negative: taps in reverse
+  const T* bias;                                          // all channels, or null
+  T* output;                                              // one image
+  std::int64_t output_row, output_pixel;
+  std::int64_t row0, row1, column0, column1;  // the outputs to compute
+  std::int64_t groups, group_inputs, group_outputs, groups_per_block;
+  std::int64_t block0, block1;
   Activation activation;
+  bool stream;  // as in ConvTileArgs
+  FetchAhead ahead;
 };
 
-// One row of grad_input from the rows of grad_output that its taps touch.
+// Adds the part of some rows of grad_output to the weight gradient of such a convolution:
+//   sum[block][kh][kw][input of the group][lane] += ...
 template <class T>
-struct DepthwiseBackwardRowArgs {
-  const T* const* grad_rows;    // taps_h rows, each [ow][channels]
-  const T* const* weight_rows;  // taps_h rows, each [kw][channels]
-  std::int64_t taps_h, kw;
-  std::int64_t iw, ow, stride_w, pad_left, dilation_w;
-  std::int64_t channels;
-  T* grad_input;  // [iw][channels]
-};
-
-// Adds one row's part of the depthwise weight gradient of one tap row: grad[kw][channels] += ...
-template <class T>
-struct DepthwiseWeightRowArgs {
-  const T* input;        // [iw][channels]
-  const T* grad_output;  // [ow][channels]
-  std::int64_t kw, iw, ow, stride_w, pad_left, dilation_w;
-  std::int64_t channels;
-  T* grad;  // [kw][channels]
+struct GroupedWeightArgs {
+  const T* source;  // one image
+  std::int64_t source_h, source_w, source_row, source_pixel;
+  std::int64_t origin_h, origin_w, step_h, step_w;
+  std::int64_t taps_h, taps_w, tap_step_h, tap_step_w;
+  const T* grad_output;  // one image
+  std::int64_t grad_row, grad_pixel;
+  std::int64_t row0, row1, column0, column1;
+  std::int64_t groups, group_inputs, group_outputs, groups_per_block;
+  std::int64_t block0, block1;
+  T* sum;
+  FetchAhead source_ahead, grad_ahead;
 };
 
 // Windows of neighbouring source pixels, added to the rows that they overlap:
@@ -106,9 +118,8 @@ struct ConvKernels {
   void (*store_fence)();                                             // makes streamed stores visible to other threads
   void (*weight_tile[2][kWeightTileMaxEntries])(const WeightTileArgs<T>&);  // [vectors - 1][entries - 1]
   void (*fold_row)(const FoldRowArgs<T>&);
-  void (*depthwise_row)(const DepthwiseRowArgs<T>&);
-  void (*depthwise_backward_row)(const DepthwiseBackwardRowArgs<T>&);
-  void (*depthwise_weight_row)(const DepthwiseWeightRowArgs<T>&);
+  void (*grouped_forward)(const GroupedArgs<T>&);
+  void (*grouped_weight)(const GroupedWeightArgs<T>&);
   // sum[c] += x[row][c] over rows, one row after the other.
   void (*column_sum)(const T* x, std::int64_t rows, std::int64_t columns, T* sum);
   // packed[p][c] = input[p * pixel_pitch + c] for c < channels, 0 up to width; false if some value is not finite.

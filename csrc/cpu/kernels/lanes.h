@@ -50,6 +50,14 @@ inline void store_index_lanes(VecIndex<T> x, I* p, int lanes) {
     x.store_partial(p, lanes);
 }
 
+// Groups side by side: lane l belongs to group l / outputs, whose inputs start at lane l / outputs * inputs.
+template <class T>
+inline Permutation<T> group_lanes(int inputs, int outputs) {
+  int lanes[Vec<T>::kSize];
+  for (int l = 0; l < Vec<T>::kSize; ++l) lanes[l] = l / outputs * inputs;
+  return Permutation<T>::load(lanes);
+}
+
 inline int lanes_from(std::int64_t c, std::int64_t channels, int size) {
   return channels - c >= size ? size : static_cast<int>(channels - c);
 }

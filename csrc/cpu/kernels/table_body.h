@@ -6,10 +6,11 @@
 #include "cpu/kernels/avg_pool2d_backward.h"
 #include "cpu/kernels/column_sum.h"
 #include "cpu/kernels/conv_tile.h"
-#include "cpu/kernels/depthwise.h"
 #include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/fma_chains.h"
 #include "cpu/kernels/fold_row.h"
+#include "cpu/kernels/grouped_tile.h"
+#include "cpu/kernels/grouped_weight.h"
 #include "cpu/kernels/kernel_table.h"
 #include "cpu/kernels/max_pool2d.h"
 #include "cpu/kernels/max_pool2d_backward.h"
@@ -30,9 +31,8 @@ constexpr KernelSet<T> make_kernel_set() {
   fill_conv_tiles(set.conv);
   fill_weight_tiles(set.conv);
   set.conv.fold_row = &fold_row<T>;
-  set.conv.depthwise_row = &depthwise_row<T>;
-  set.conv.depthwise_backward_row = &depthwise_backward_row<T>;
-  set.conv.depthwise_weight_row = &depthwise_weight_row<T>;
+  set.conv.grouped_forward = &grouped_forward<T>;
+  set.conv.grouped_weight = &grouped_weight<T>;
   set.conv.column_sum = &column_sum<T>;
   set.conv.pack_pixels = &pack_pixels<T>;
   set.conv.transpose = &transpose<T>;

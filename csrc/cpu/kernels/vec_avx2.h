@@ -125,6 +125,33 @@ struct Vec<double> {
   }
 };
 
+// Lane numbers for permute(): lane l of the result is lane lanes[l] of the argument.
+template <class T>
+struct Permutation;
+
+template <>
+struct Permutation<float> {
+  __m256i v;
+  static Permutation load(const int* lanes) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(lanes))}; }
+  friend Permutation next_lane(Permutation p) { return {_mm256_add_epi32(p.v, _mm256_set1_epi32(1))}; }
+  friend Vec<float> permute(Vec<float> x, Permutation p) { return {_mm256_permutevar8x32_ps(x.v, p.v)}; }
+};
+
+// A lane of 64 bits is moved as its two halves, 2l and 2l + 1.
+template <>
+struct Permutation<double> {
+  __m256i v;
+  static Permutation load(const int* lanes) {
+    const __m256i wide = _mm256_cvtepu32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(lanes)));
+    const __m256i low = _mm256_slli_epi64(wide, 1);
+    return {_mm256_or_si256(low, _mm256_slli_epi64(_mm256_add_epi64(low, _mm256_set1_epi64x(1)), 32))};
+  }
+  friend Permutation next_lane(Permutation p) { return {_mm256_add_epi32(p.v, _mm256_set1_epi32(2))}; }
+  friend Vec<double> permute(Vec<double> x, Permutation p) {
+    return {_mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(x.v), p.v))};
+  }
+};
+
 template <class T>
 struct VecIndex;
 

@@ -120,6 +120,32 @@ struct Vec<double> {
   }
 };
 
+// Lane numbers for permute(): lane l of the result is lane lanes[l] of the argument.
+template <class T>
+struct Permutation;
+
+template <>
+struct Permutation<float> {
+  __m512i v;
+  static Permutation load(const int* lanes) { return {_mm512_loadu_si512(lanes)}; }
+  friend Permutation next_lane(Permutation p) { return {_mm512_add_epi32(p.v, _mm512_set1_epi32(1))}; }
+  friend Vec<float> permute(Vec<float> x, Permutation p) {
+    return {_mm512_maskz_permutexvar_ps(first_lanes16(16), p.v, x.v)};
+  }
+};
+
+template <>
+struct Permutation<double> {
+  __m512i v;
+  static Permutation load(const int* lanes) {
+    return {_mm512_maskz_cvtepi32_epi64(first_lanes8(8), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lanes)))};
+  }
+  friend Permutation next_lane(Permutation p) { return {_mm512_add_epi64(p.v, _mm512_set1_epi64(1))}; }
+  friend Vec<double> permute(Vec<double> x, Permutation p) {
+    return {_mm512_maskz_permutexvar_pd(first_lanes8(8), p.v, x.v)};
+  }
+};
+
 template <class T>
 struct VecIndex;
 

@@ -85,6 +85,26 @@ struct Vec {
   }
 };
 
+// Lane numbers for permute(): lane l of the result is lane lanes[l] of the argument.
+template <class T>
+struct Permutation {
+  int lanes[Vec<T>::kSize];
+  static Permutation load(const int* lanes) {
+    Permutation r;
+    for (int i = 0; i < Vec<T>::kSize; ++i) r.lanes[i] = lanes[i];
+    return r;
+  }
+  friend Permutation next_lane(Permutation p) {
+    for (int i = 0; i < Vec<T>::kSize; ++i) ++p.lanes[i];
+    return p;
+  }
+  friend Vec<T> permute(Vec<T> x, const Permutation& p) {
+    Vec<T> r;
+    for (int i = 0; i < Vec<T>::kSize; ++i) r.lane[i] = x.lane[p.lanes[i] & (Vec<T>::kSize - 1)];
+    return r;
+  }
+};
+
 // 32-bit indices that travel with the lanes of a Vec<T>.
 template <class T>
 struct VecIndex {
