@@ -11,6 +11,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from fastconv import _affinity as _affinity  # before the native module, which loads the OpenMP runtime
 from fastconv._spin import short_spin
 
 with short_spin():

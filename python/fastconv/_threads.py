@@ -13,17 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastconv import _core
+from fastconv._affinity import affinity
 
 MAX_THREADS = 1024
 _VARIABLES = ("FASTCONV_NUM_THREADS", "OMP_NUM_THREADS")
 
 _source = "not configured"
-
-
-def _affinity() -> set[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
 
 
 def _read(path: str) -> str | None:
@@ -76,7 +71,7 @@ def cgroup_quota(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgr
 
 def machine_count() -> tuple[int, str]:
     """The number of threads for this process on this machine, and what set it."""
-    cpus = _affinity()
+    cpus = affinity()
     candidates = [(_physical_cores(cpus), "physical cores"), (len(cpus), "CPU affinity")]
     quota = cgroup_quota()
     if quota < math.inf:

@@ -18,7 +18,14 @@ print(*sorted(set(sys.modules) - before))
 def test_only_numpy_and_the_standard_library_are_loaded() -> None:
     new = fresh_process.output(LOADED).split()
     ours = [name for name in new if name.split(".")[0] == "fastconv"]
-    assert set(ours) == {"fastconv", "fastconv._config", "fastconv._core", "fastconv._spin", "fastconv._threads"}
+    assert set(ours) == {
+        "fastconv",
+        "fastconv._config",
+        "fastconv._core",
+        "fastconv._affinity",
+        "fastconv._spin",
+        "fastconv._threads",
+    }
     names = fresh_process.output("import sys; print(*sys.stdlib_module_names)").split()
     assert {name.split(".")[0] for name in new} - {"fastconv"} <= set(names)
     assert len(new) <= 8, new

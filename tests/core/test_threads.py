@@ -81,7 +81,7 @@ def test_container_quota(files: dict[str, str], membership: str, expected: float
 
 
 def test_a_quota_is_rounded_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads, "_affinity", lambda: set(range(64)))
+    monkeypatch.setattr(_threads, "affinity", lambda: set(range(64)))
     monkeypatch.setattr(_threads, "_physical_cores", lambda cpus: 32)
     for quota, count in ((0.5, 1), (1.5, 2), (4.0, 4), (100.0, 32)):
         monkeypatch.setattr(_threads, "cgroup_quota", lambda quota=quota: quota)
@@ -124,3 +124,8 @@ def test_counts_are_integers(value: object) -> None:
 def test_counts_are_sane(value: int) -> None:
     with pytest.raises(ValueError, match=f"set_num_threads: n must be from 1 to 1024, got {value}"):
         fastconv.set_num_threads(value)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+def test_a_runtime_that_binds_its_threads_does_not_hide_the_cpus() -> None:
+    assert fresh_process.output(REPORT, OMP_PROC_BIND="true") == fresh_process.output(REPORT)
