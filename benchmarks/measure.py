@@ -17,8 +17,8 @@ import fastconv
 import machine
 import ours
 import peak
-import reference
 import timing
+import truth
 from arrays import PASSES, Array, Arrays
 from contestants import Process, Remote, RivalFailedError
 from shapes import Layer
@@ -66,7 +66,7 @@ class LayerRun:
     def __init__(self, layer: Layer, options: Options, folder: Path) -> None:
         self.layer, self.options, self.folder = layer, options, folder
         self.arrays = Arrays.random(layer, options.dtype)
-        self.reference = reference.Reference(layer, self.arrays)
+        self.reference = truth.Reference(layer, self.arrays)
         self.stored = False
 
     def measure(self, setting: Setting) -> Iterator[Row]:
@@ -86,7 +86,7 @@ class LayerRun:
 
     def _limits(self) -> dict[str, float]:
         """Both we and the rival may be off by the bound."""
-        return {name: 2 * reference.bound(self.layer, name, self.options.dtype) for name in self.options.passes}
+        return {name: 2 * truth.bound(self.layer, name, self.options.dtype) for name in self.options.passes}
 
     def _ours(self) -> tuple[dict[str, Candidates], dict[str, str]]:
         """Our contestants by pass, checked: the first algorithm is `fastconv`, further ones carry their names."""
@@ -104,7 +104,7 @@ class LayerRun:
                     continue
                 results[pass_name] = ours.as_oracle_layout(pass_name, result, self.options.layout)
                 candidates[pass_name][name] = calls[pass_name]
-            reference.check(self.reference, results, self.options.dtype)
+            truth.check(self.reference, results, self.options.dtype)
             self._store(results)
         return candidates, refused
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-import reference
 import timing
+import truth
 from arrays import PASSES, Arrays
 from contestants import CPUS
 from rivals import RIVALS, NotOfferedError, Rival
@@ -61,7 +61,7 @@ class Worker:
         """The largest difference to the stored result, as a part of its largest value."""
         expected = np.load(Path(folder) / f"{pass_name}.npy", mmap_mode="r")
         result = self.rivals[name].as_array(self._call(name, pass_name)())
-        return {"error": reference.relative_error(result, expected)}
+        return {"error": truth.relative_error(result, expected)}
 
     def sample(self, name: str, pass_name: str, calls: int, warm: int) -> dict[str, Any]:
         return {"seconds": timing.sample(self._call(name, pass_name), calls, warm)}

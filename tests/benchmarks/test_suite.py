@@ -72,7 +72,7 @@ def test_layers_are_chosen_by_name_part_and_family(suite: Suite) -> None:
 def test_reference_agrees_with_numpy_and_its_passes_are_adjoint(suite: Suite, name: str) -> None:
     layer = suite("shapes").BY_NAME[name].of_batch(2)
     arrays = suite("arrays").Arrays.random(layer, "float64")
-    reference = suite("reference").Reference(layer, arrays)
+    reference = suite("truth").Reference(layer, arrays)
     y, gx, gw = (reference.result(p) for p in suite("arrays").PASSES)
     expected = suite("rivals.numpy_rival").im2col_forward(layer, arrays.input, arrays.weight)
     np.testing.assert_allclose(y, expected, atol=1e-12)
@@ -84,15 +84,15 @@ def test_reference_agrees_with_numpy_and_its_passes_are_adjoint(suite: Suite, na
 def test_wrong_results_are_refused(suite: Suite) -> None:
     layer = suite("shapes").BY_NAME["lenet5/conv2"]
     arrays = suite("arrays").Arrays.random(layer, "float32")
-    reference = suite("reference").Reference(layer, arrays)
+    reference = suite("truth").Reference(layer, arrays)
     results = {p: reference.result(p).astype("float32") for p in suite("arrays").PASSES}
-    suite("reference").check(reference, results, "float32")
+    suite("truth").check(reference, results, "float32")
     for pass_name in results:
         for wrong in (1e-3, np.nan):
             spoilt = results[pass_name].copy()
             spoilt.flat[-1] += wrong
             with pytest.raises(AssertionError, match=pass_name):
-                suite("reference").check(reference, results | {pass_name: spoilt}, "float32")
+                suite("truth").check(reference, results | {pass_name: spoilt}, "float32")
 
 
 def test_summary_arithmetic(suite: Suite) -> None:
