@@ -17,9 +17,14 @@ namespace {
 // the tiles reach; measured, see docs/kernels.md.
 constexpr double kToPoints = 4.2, kFromPoints = 2.8;  // vector operations for each point
 constexpr double kDirectShare = 0.95, kProductShare = 0.88;
-constexpr double kFold = 3;                            // to add one vector of a window to the target
+constexpr double kFold = 10;                           // to add one vector of a window to the target
+constexpr double kGather = 2.8;                        // at stride 1: to add one pixel of a window
 constexpr std::int64_t kFoldFilterBytes = 512 * 1024;  // they are read again for each chunk of pixels
-constexpr std::int64_t kWinogradChannels = 16;         // shorter sums do not repay the transforms
+constexpr std::int64_t kPixelLanesOutputs = 16;        // from there on channels fill the lanes
+// To bring one value to its channel's plane: with whole vectors of channels, and value by value.
+constexpr double kPlaneCopy = 1.2, kPlaneCopyFew = 3;
+constexpr double kPlaneBytes = 256 * 1024;
+constexpr std::int64_t kWinogradChannels = 16;  // shorter sums do not repay the transforms
 
 // The pass as a correlation: `inputs` channels are summed, `outputs` are computed at `rows` x `columns` places.
 struct Sizes {
@@ -65,8 +70,10 @@ double fold_cost(const Conv2dShape& s, Pass pass, const Sizes& z, int vector) {
   const double entries = static_cast<double>(s.kh * s.kw) * z.outputs;
   const double piece = merged ? static_cast<double>(s.kw) * z.outputs : z.outputs;
   const double vectors = std::ceil(entries / vector);
+  const bool gathers = s.groups == 1 && s.stride_h == 1 && s.stride_w == 1 && z.outputs <= kFoldGatherChannels;
   const double additions = entries / piece * std::ceil(piece / vector);
-  return static_cast<double>(s.groups) * places * (vectors * (z.inputs / kProductShare + 1) + kFold * additions);
+  const double fold = gathers ? kGather * static_cast<double>(s.kh * s.kw) : kFold * additions;
+  return static_cast<double>(s.groups) * places * (vectors * (z.inputs / kProductShare + 1) + fold);
 }
 
 const char* fold_refusal(const Conv2dShape& s, Pass pass, const Sizes& z, int vector, std::int64_t packed_bytes) {
@@ -75,6 +82,28 @@ const char* fold_refusal(const Conv2dShape& s, Pass pass, const Sizes& z, int ve
   if (pass == Pass::forward && (s.stride_h != 1 || s.stride_w != 1)) return "forward only for stride 1";
   if (z.outputs >= vector) return "output channels alone fill a vector";
   if (packed_bytes > kFoldFilterBytes) return "filters larger than the L2 cache";
+  return nullptr;
+}
+
+// Vectors run over all positions of the copied rows, those between the rows' ends included; each is turned to the
+// channels' order once, and every source value is copied.
+double pixel_lanes_cost(const Conv2dShape& s, const Sizes& z, int vector, int most_channels) {
+  const double pitch = z.columns + static_cast<double>((s.kw - 1) * s.dilation_w);
+  const double vectors = z.rows * pitch / vector, steps = static_cast<double>(s.kh * s.kw) * z.inputs;
+  const double blocks = std::ceil(z.outputs / most_channels);
+  const double copy = z.inputs == 1 ? 0 : z.inputs < vector ? kPlaneCopyFew : kPlaneCopy;
+  return static_cast<double>(s.groups) * (vectors * (steps * z.outputs / kProductShare + blocks * (24 + 2 * vector)) +
+                                          z.rows * pitch * copy * z.inputs);
+}
+
+const char* pixel_lanes_refusal(const Conv2dShape& s, Pass pass, const Sizes& z, int vector, std::size_t item) {
+  if (pass == Pass::backward_weight) return "not for the weight's gradient";
+  if (s.groups > 1 && 2 * std::max(s.icg(), s.ocg()) <= vector) return "groups narrower than half a vector";
+  if (s.stride_h != 1 || s.stride_w != 1) return "only for stride 1";
+  if (z.outputs > kPixelLanesOutputs) return "more than 16 output channels";
+  const double rows = 4 + static_cast<double>(s.kh - 1) * static_cast<double>(s.dilation_h);
+  const double pitch = z.columns + static_cast<double>(s.kw - 1) * static_cast<double>(s.dilation_w);
+  if (rows * pitch * z.inputs * static_cast<double>(item) > kPlaneBytes) return "few rows fill the cache";
   return nullptr;
 }
 
@@ -108,6 +137,7 @@ const char* method_name(const Candidate& c) {
   if (c.method == Method::direct) return "direct";
   if (c.method == Method::grouped) return "grouped";
   if (c.method == Method::fold) return "fold";
+  if (c.method == Method::pixel_lanes) return "pixel lanes";
   switch (c.tile) {
     case WinogradTile::f2x2_3x3:
       return "winograd F(2x2,3x3)";
@@ -134,6 +164,10 @@ Conv2dChoice choose_conv2d(const Conv2dShape& s, Pass pass, Algorithm algorithm)
                   {},
                   fold_refusal(s, pass, z, vector, packed * static_cast<std::int64_t>(sizeof(T))),
                   fold_cost(s, pass, z, vector)};
+  *candidate++ = {Method::pixel_lanes,
+                  {},
+                  pixel_lanes_refusal(s, pass, z, vector, sizeof(T)),
+                  pixel_lanes_cost(s, z, vector, active_kernel_set<T>().conv.max_pixel_tile_channels)};
   for (int i = 0; i < kWinogradTiles; ++i) {
     const auto tile = static_cast<WinogradTile>(i);
     const char* refusal = winograd_refusal<T>(s, tile);

@@ -11,7 +11,7 @@
 
 namespace fastconv {
 
-enum class Method { direct, grouped, fold, winograd };
+enum class Method { direct, grouped, fold, pixel_lanes, winograd };
 
 struct Candidate {
   Method method;
@@ -21,7 +21,7 @@ struct Candidate {
 };
 
 struct Conv2dChoice {
-  std::array<Candidate, 3 + kWinogradTiles> candidates;
+  std::array<Candidate, 4 + kWinogradTiles> candidates;
   int chosen;
 
   Method method() const { return candidates[chosen].method; }

@@ -8,6 +8,7 @@
 #include "cpu/fold_conv.h"
 #include "cpu/grouped_conv.h"
 #include "cpu/layout.h"
+#include "cpu/pixel_lanes.h"
 #include "cpu/threads.h"
 
 namespace fastconv {
@@ -49,6 +50,14 @@ void explain_problem(const Conv2dChoice& choice, DirectConv<T> problem, bool con
       return;
     }
   }
+  if (choice.method() == Method::pixel_lanes) {
+    const PixelLanesPlan plan = plan_pixel_lanes(problem);
+    e.scratch_bytes = plan.scratch_bytes;
+    e.threads = plan.threads;
+    e.notes.push_back("blocks of " + std::to_string(plan.rows_per_block) +
+                      " rows are copied channel by channel with their zero padding");
+    return;
+  }
   explain_direct(problem, e);
 }
 
@@ -77,6 +86,7 @@ const char* kernel_text(Method method, Pass pass) {
   const bool weight = pass == Pass::backward_weight;
   if (method == Method::grouped) return "groups side by side in the vector lanes, a filter per lane";
   if (method == Method::fold) return "pixels by (taps, output channels), broadcast times packed weights";
+  if (method == Method::pixel_lanes) return "output channels by pixels, broadcast weights times pixels in the lanes";
   if (method == Method::winograd)
     return weight ? "(ic) entries by output channels at each point, summed over tiles"
                   : "tiles by output channels at each point, broadcast times packed weights";
@@ -148,7 +158,7 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
   if (grouped && grouped_streams<T>(s, pass) && !converted)
     e.notes.push_back("outputs too large for the caches are stored past them (if aligned to 64 bytes)");
   e.kernel = kernel_text(choice.method(), pass);
-  if (!grouped && !fold && 4 * lanes <= vector)
+  if (!grouped && !fold && choice.method() != Method::pixel_lanes && 4 * lanes <= vector)
     e.notes.push_back("slow: " + std::to_string(lanes) + " output channels" + (s.groups > 1 ? " per group" : "") +
                       " fill " + std::to_string(lanes) + " of " + std::to_string(vector) + " vector lanes");
   e.scratch_bytes += converted + e.packed_weight_bytes;

@@ -9,6 +9,7 @@
 #include "cpu/conv2d_choice.h"
 #include "cpu/direct_conv.h"
 #include "cpu/pack_weight.h"
+#include "cpu/pixel_lanes.h"
 #include "cpu/winograd.h"
 
 namespace fastconv {
@@ -53,6 +54,7 @@ template <class T>
 void run_problem(const Conv2dChoice& choice, const DirectConv<T>& problem, const WeightView<T>& weight) {
   if constexpr (std::is_same_v<T, float>)
     if (choice.method() == Method::winograd) return run_winograd(choice.tile(), problem, weight);
+  if (choice.method() == Method::pixel_lanes) return run_pixel_lanes(problem);
   run_direct(problem);
 }
 

@@ -123,7 +123,7 @@ void fold_row(const FoldConv<T>& p, const FoldPlan& plan, std::int64_t y, std::i
       a.target = target + left * channels;
       a.pieces = pieces.count;
       a.piece = pieces.elements;
-      a.passes = pieces.count == 1 ? ceil_div(pieces.elements, pixel) : 1;
+      a.passes = pieces.count == 1 ? ceil_div(round_up(pieces.elements, kernels.vector_size), pixel) : 1;
     } else {
       const Range taps = inside(left, p.tap_step_w, p.taps_w, 0, p.target_w);
       a.pixels = a.passes = 1;
@@ -138,6 +138,51 @@ void fold_row(const FoldConv<T>& p, const FoldPlan& plan, std::int64_t y, std::i
     }
     kernels.fold_row(a);
     x += a.pixels;
+  }
+}
+
+// At stride 1 each target pixel gathers from the windows over it.
+template <class T>
+bool gathers(const FoldConv<T>& p) {
+  return p.groups == 1 && p.step_h == 1 && p.step_w == 1 && p.outputs <= kFoldGatherChannels;
+}
+
+// Adds the windows of source pixels [y0, y1) x [x0, x1) to the task's rows: windows[y - y0][x - x0]. Taps run from the
+// last to the first, because source pixels run from the first to the last.
+template <class T>
+void gather_chunk(const FoldConv<T>& p, const FoldPlan& plan, std::int64_t y0, std::int64_t y1, std::int64_t x0,
+                  std::int64_t x1, const T* windows, const Task& task, T* image, const ConvKernels<T>& kernels) {
+  const std::int64_t dh = p.tap_step_h, dw = p.tap_step_w, tap_row = p.taps_w * p.outputs;
+  FoldGatherArgs<T> a{};
+  a.window = plan.pitch;
+  a.row_step = dh * (x1 - x0) * plan.pitch - tap_row;
+  a.tap_step = dw * plan.pitch - p.outputs;
+  a.channels = p.outputs;
+  const std::int64_t row_begin = std::max(task.row0, y0 + p.origin_h);
+  const std::int64_t row_end = std::min(task.row1, y1 + p.origin_h + (p.taps_h - 1) * dh);
+  const std::int64_t begin = std::max<std::int64_t>(0, x0 + p.origin_w);
+  const std::int64_t end = std::min(p.target_w, x1 + p.origin_w + (p.taps_w - 1) * dw);
+  // Pixels [whole_begin, whole_end) meet all taps.
+  const std::int64_t whole_begin = std::clamp(x0 + p.origin_w + (p.taps_w - 1) * dw, begin, std::max(begin, end));
+  const std::int64_t whole_end = std::clamp(x1 + p.origin_w, whole_begin, std::max(whole_begin, end));
+  for (std::int64_t row = row_begin; row < row_end; ++row) {
+    // Source row y = row - origin - th*dh, of the last tap first.
+    const Range rows = inside(row - p.origin_h - (p.taps_h - 1) * dh, dh, p.taps_h, y0, y1);
+    if (rows.begin == rows.end) continue;
+    const std::int64_t th = p.taps_h - 1 - rows.begin, y = row - p.origin_h - th * dh;
+    const T* from = windows + (y - y0) * (x1 - x0) * plan.pitch + th * tap_row;
+    a.taps_h = rows.end - rows.begin;
+    for (std::int64_t column = begin; column < end; column += a.pixels) {
+      const Range taps = inside(column - p.origin_w - (p.taps_w - 1) * dw, dw, p.taps_w, x0, x1);
+      a.pixels = column == whole_begin && whole_begin < whole_end ? whole_end - whole_begin : 1;
+      a.taps_w = taps.end - taps.begin;
+      if (a.taps_w == 0) continue;
+      const std::int64_t tw = p.taps_w - 1 - taps.begin, x = column - p.origin_w - tw * dw;
+      a.windows = from + (x - x0) * plan.pitch + tw * p.outputs;
+      a.target = image + (row * p.target_w + column) * p.outputs;
+      a.readable = (p.target_w - column) * p.outputs;
+      kernels.fold_gather(a);
+    }
   }
 }
 
@@ -162,6 +207,10 @@ void run_task(const FoldConv<T>& p, const FoldPlan& plan, const Task& task, T* w
         const T* source =
             p.source + ((task.image * p.source_h + y) * p.source_w + x) * p.groups * p.inputs + g * p.inputs;
         make_windows(p, plan, source, rows * columns, p.weight + g * group_elements, windows, kernels);
+        if (gathers(p)) {
+          gather_chunk(p, plan, y, y + rows, x, x + columns, windows, task, image, kernels);
+          continue;
+        }
         for (std::int64_t r = 0; r < rows; ++r)
           fold_row(p, plan, y + r, x, x + columns, windows + r * columns * plan.pitch, task, image + g * p.outputs,
                    kernels);
@@ -258,7 +307,8 @@ FoldPlan plan_fold(const FoldConv<T>& p) {
   const std::int64_t blocks = count_row_blocks(p.n, p.target_h, std::min(reach, p.target_h), plan.threads);
   plan.rows_per_block = ceil_div(p.target_h, blocks);
   plan.row_blocks = ceil_div(p.target_h, plan.rows_per_block);
-  plan.scratch_elements = plan.rows * plan.columns * plan.pitch;
+  // The last window's last tap is read by a whole short vector.
+  plan.scratch_elements = round_up(plan.rows * plan.columns * plan.pitch + kFoldGatherChannels, 16);
   return plan;
 }
 

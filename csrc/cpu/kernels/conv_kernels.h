@@ -106,6 +106,42 @@ struct FoldRowArgs {
   std::int64_t passes;  // pixels this far apart have windows that do not overlap
 };
 
+// The same at stride 1 for a row of target pixels which all meet the same rows and columns of taps: each gathers its
+// elements from the windows over it, and is loaded and stored once.
+//   target[p*channels + c] += sum over i < taps_h, j < taps_w of windows[p*window + i*row_step + j*tap_step + c]
+template <class T>
+struct FoldGatherArgs {
+  const T* windows;
+  std::int64_t window, row_step, tap_step;
+  std::int64_t taps_h, taps_w;
+  T* target;
+  std::int64_t pixels, channels;
+  std::int64_t readable;  // elements of the target from its first pixel on that may be touched
+};
+
+constexpr int kFoldGatherChannels = 4;  // with more, whole vectors scattered are faster
+
+// One tile with pixels in the lanes: a block of output channels by whole vectors of neighbouring positions in a planar
+// source. Positions run through rows of `pitch`, of which the first `columns` are outputs.
+//   output[position][k] = bias[k] + sum over steps of source[offsets[step] + position] * weight[step][k]
+template <class T>
+struct PixelTileArgs {
+  const T* source;  // of the tile's first position; readable for whole vectors
+  const std::int64_t* offsets;
+  std::int64_t steps;
+  const T* weight;
+  const T* bias;                                   // or null
+  std::int64_t positions, column, pitch, columns;  // valid positions of the tile; the first one's column
+  T* output;                                       // column 0 of the first position's row
+  std::int64_t output_row, output_pixel;
+  Activation activation;
+};
+
+constexpr int kPixelTileMaxChannels = 8;
+constexpr int kPixelTileMaxVectors = 4;
+// Few channels take more vectors: eight sums keep two multiply-add units busy.
+constexpr int pixel_tile_vectors(int channels) { return channels <= 2 ? kPixelTileMaxVectors : channels == 3 ? 3 : 2; }
+
 constexpr int kConvTileMaxPixels = 14;
 constexpr int kWeightTileMaxEntries = 14;
 
@@ -117,7 +153,10 @@ struct ConvKernels {
   void (*conv_tile[4][kConvTileMaxPixels])(const ConvTileArgs<T>&);  // [vectors - 1][pixels - 1]
   void (*store_fence)();                                             // makes streamed stores visible to other threads
   void (*weight_tile[2][kWeightTileMaxEntries])(const WeightTileArgs<T>&);  // [vectors - 1][entries - 1]
+  int max_pixel_tile_channels;
+  void (*pixel_tile[kPixelTileMaxChannels])(const PixelTileArgs<T>&);  // [channels - 1]
   void (*fold_row)(const FoldRowArgs<T>&);
+  void (*fold_gather)(const FoldGatherArgs<T>&);  // at most kFoldGatherChannels
   void (*grouped_forward)(const GroupedArgs<T>&);
   void (*grouped_weight)(const GroupedWeightArgs<T>&);
   // sum[c] += x[row][c] over rows, one row after the other.

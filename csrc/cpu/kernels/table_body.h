@@ -8,6 +8,7 @@
 #include "cpu/kernels/conv_tile.h"
 #include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/fma_chains.h"
+#include "cpu/kernels/fold_gather.h"
 #include "cpu/kernels/fold_row.h"
 #include "cpu/kernels/grouped_tile.h"
 #include "cpu/kernels/grouped_weight.h"
@@ -16,6 +17,7 @@
 #include "cpu/kernels/max_pool2d_backward.h"
 #include "cpu/kernels/optimizer_step.h"
 #include "cpu/kernels/pack_pixels.h"
+#include "cpu/kernels/pixel_lanes.h"
 #include "cpu/kernels/transpose.h"
 #include "cpu/kernels/weight_tile.h"
 #include "cpu/kernels/winograd.h"
@@ -30,7 +32,9 @@ constexpr KernelSet<T> make_kernel_set() {
   set.conv.vector_size = Vec<T>::kSize;
   fill_conv_tiles(set.conv);
   fill_weight_tiles(set.conv);
+  fill_pixel_tiles(set.conv);
   set.conv.fold_row = &fold_row<T>;
+  set.conv.fold_gather = &fold_gather<T>;
   set.conv.grouped_forward = &grouped_forward<T>;
   set.conv.grouped_weight = &grouped_weight<T>;
   set.conv.column_sum = &column_sum<T>;

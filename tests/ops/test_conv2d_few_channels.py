@@ -1,4 +1,4 @@
-"""Convolution by folding windows: few output channels forward, few input channels in the gradient of the input."""
+"""Few channels: folded windows and pixels in the vector lanes, forward and in the gradients of input and weight."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from conv2d_cases import LAYOUTS, Geometry, assert_same_bits, run_all
 from fastconv import ops
 
 ONE, TWO = ((1, 1), (1, 1)), ((2, 2), (2, 2))
-# (geometry, the passes that fold on every instruction set). A chunk holds 14 to 1,000 windows: the wide images take
-# several, by rows and within a row.
+# (geometry, a pass that takes either road on every instruction set). A chunk holds 14 to 1,000 windows: wide images
+# take several, by rows and within a row.
 BACKWARD, FORWARD = "_backward_input", ""
 CASES = [
     (Geometry(1, 20, (28, 28), (5, 5), padding=TWO, batch=3), BACKWARD),
     (Geometry(1, 32, (9, 8), (3, 3), batch=3), BACKWARD),
     (Geometry(1, 20, (70, 61), (3, 3), padding=ONE), BACKWARD),
     (Geometry(1, 20, (4, 2100), (3, 3), batch=1), BACKWARD),  # rows wider than a chunk
-    (Geometry(1, 20, (23, 19), (7, 7), (2, 2), ((3, 3), (3, 3))), BACKWARD),
+    (Geometry(1, 64, (23, 19), (7, 7), (2, 2), ((3, 3), (3, 3))), BACKWARD),
     (Geometry(1, 33, (35, 31), (11, 11), (4, 4), ((2, 1), (2, 1)), batch=1), BACKWARD),
     (Geometry(1, 24, (14, 15), (2, 2), (3, 3), ((0, 1), (2, 0))), BACKWARD),  # input pixels that no window touches
     (Geometry(1, 40, (13, 12), (3, 3), padding=TWO, dilation=(3, 1)), BACKWARD),
@@ -29,6 +29,18 @@ CASES = [
 ]
 # The choice of these depends on the instruction set; the results must not.
 MORE = [
+    Geometry(1, 24, (6, 7), (3, 3), padding=((0, 4), (5, 0))),  # windows of nothing but padding
+    Geometry(1, 6, (28, 28), (5, 5), padding=TWO, batch=3),
+    Geometry(1, 8, (70, 130), (3, 3), padding=ONE, batch=1),  # several blocks of rows
+    Geometry(1, 1, (9, 33), (5, 3), padding=((1, 3), (2, 0))),
+    Geometry(1, 2, (8, 31), (3, 3)),
+    Geometry(2, 3, (9, 17), (3, 3), padding=TWO),
+    Geometry(2, 5, (6, 40), (2, 3), padding=((1, 0), (0, 2)), dilation=(2, 3)),
+    Geometry(1, 7, (6, 16), (3, 3)),
+    Geometry(1, 9, (5, 15), (3, 3)),
+    Geometry(4, 6, (7, 37), (3, 3), padding=ONE, groups=2),
+    Geometry(16, 4, (18, 20), (3, 3), padding=ONE),
+    Geometry(1, 4, (3, 60), (3, 3), padding=((6, 5), (7, 9))),
     Geometry(3, 64, (12, 15), (3, 3), padding=ONE),
     Geometry(6, 16, (14, 14), (5, 5)),
     Geometry(3, 24, (20, 21), (7, 7), (2, 2), ((3, 3), (3, 3))),
@@ -46,12 +58,11 @@ def explain(g: Geometry, suffix: str, **options: object) -> fastconv.Explanation
 
 
 @pytest.mark.parametrize(("geometry", "suffix"), CASES, ids=str)
-def test_few_outputs_fold(geometry: Geometry, suffix: str, dtype: np.dtype, isa: str) -> None:
+def test_few_outputs_are_not_slow(geometry: Geometry, suffix: str, dtype: np.dtype, isa: str) -> None:
     for algo in ("auto", "direct"):
         e = explain(geometry, suffix, dtype=dtype.name, algo=algo)
-        assert e.algorithm == "fold"
+        assert e.algorithm in ("fold", "pixel lanes")
         assert not e.slow_paths
-        assert any("added up where they overlap" in note for note in e.notes)
 
 
 def test_the_choice_reads_geometry_only() -> None:
@@ -61,15 +72,17 @@ def test_the_choice_reads_geometry_only() -> None:
             with fastconv.threads(count):
                 chosen.add(fastconv.explain("conv2d_backward_input", (batch, 1, 28, 28), (32, 1, 3, 3)).algorithm)
     assert chosen == {"fold"}
+    assert fastconv.explain("conv2d", (1, 1, 28, 28), (6, 1, 5, 5), padding=2).algorithm == "pixel lanes"
     for suffix, other in (
         ("_backward_weight", Geometry(1, 32, (9, 9), (3, 3))),
         ("", Geometry(64, 1, (9, 9), (3, 3), (2, 2))),
         ("_backward_input", Geometry(64, 64, (9, 9), (3, 3))),
-        ("_backward_input", Geometry(1, 8192, (9, 9), (5, 5))),
+        ("_backward_input", Geometry(1, 8192, (9, 9), (5, 5))),  # neither the filters nor a few rows fit the cache
     ):
         e = explain(other, suffix)
-        assert e.algorithm != "fold"
-        assert any(line.startswith("fold: ") for line in e.rejected)
+        assert e.algorithm not in ("fold", "pixel lanes")
+        for method in ("fold", "pixel lanes"):
+            assert any(line.startswith(f"{method}: ") for line in e.rejected)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -99,10 +112,13 @@ def test_bits_do_not_depend_on_threads_or_on_the_split_of_the_batch(geometry: Ge
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_bias_and_relu_in_the_fold(layout: str, dtype: np.dtype, rng: np.random.Generator, isa: str) -> None:
-    shape = (2, 24, 11, 12) if layout == "NCHW" else (2, 11, 12, 24)
-    x, w = rng.standard_normal(shape).astype(dtype), rng.standard_normal((1, 24, 3, 3)).astype(dtype)
-    bias = np.array([-0.5], dtype)
+@pytest.mark.parametrize(("channels", "outputs"), [(40, 1), (1, 6), (2, 9)])
+def test_bias_and_relu_are_fused(
+    channels: int, outputs: int, layout: str, dtype: np.dtype, rng: np.random.Generator, isa: str
+) -> None:
+    shape = (2, channels, 11, 30) if layout == "NCHW" else (2, 11, 30, channels)
+    x, w = rng.standard_normal(shape).astype(dtype), rng.standard_normal((outputs, channels, 3, 3)).astype(dtype)
+    bias = rng.standard_normal(outputs).astype(dtype)
     plain = ops.conv2d(x, w, bias, padding=1, layout=layout)
     fused = ops.conv2d(x, w, bias, padding=1, layout=layout, activation="relu")
     np.testing.assert_array_equal(fused, np.maximum(plain, 0))
@@ -111,7 +127,7 @@ def test_bias_and_relu_in_the_fold(layout: str, dtype: np.dtype, rng: np.random.
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("geometry", [CASES[0][0], CASES[4][0], CASES[8][0], *MORE[3:6]], ids=str)
+@pytest.mark.parametrize("geometry", [CASES[0][0], CASES[4][0], CASES[8][0], *MORE[:7], *MORE[9:18]], ids=str)
 def test_not_a_number_stays_in_its_field(geometry: Geometry, poison: float, isa: str) -> None:
     clean = run_all(geometry, geometry.normal, np.dtype(np.float32), "NHWC")
     for name in ("input", "weight", "grad_output"):
@@ -123,6 +139,7 @@ def test_not_a_number_stays_in_its_field(geometry: Geometry, poison: float, isa:
             truth = {
                 "output": reference.conv2d(x, w, a["bias"], **geometry.options),
                 "grad_input": reference.conv2d_backward_input(x.shape, w, gy, **geometry.options),
+                "grad_weight": reference.conv2d_backward_weight(x, w.shape, gy, **geometry.options),
             }
         got = run_all(geometry, a, np.dtype(np.float32), "NHWC")
         for result, expected in truth.items():
