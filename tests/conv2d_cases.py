@@ -191,11 +191,14 @@ DEPTHWISE = [
     Geometry(40, 40, (4, 4), (1, 1), groups=40),
 ]
 
-IMAGE_TILES = [  # small maps in large batches, much padding
+IMAGE_TILES = [  # small maps in large batches and wide dilations: much padding
     Geometry(7, 20, (3, 3), (3, 3), padding=_pad(2), batch=17),
     Geometry(6, 33, (4, 3), (5, 4), padding=((3, 2), (2, 3)), groups=3, batch=9),
     Geometry(5, 9, (5, 4), (3, 3), (2, 1), ((4, 3), (5, 2)), (2, 3), batch=30),
     Geometry(64, 48, (5, 5), (3, 3), batch=16),
+    Geometry(35, 40, (7, 9), (3, 3), padding=((6, 5), (5, 6)), dilation=(5, 5)),
+    Geometry(64, 34, (9, 8), (4, 3), (2, 3), ((7, 6), (5, 7)), (3, 2), groups=2),
+    Geometry(32, 5, (4, 30), (1, 3), padding=((9, 9), (40, 0))),
 ]
 
 # Rows around the tiles of 14, 7, 3 and 8, 4, 2 pixels, each kernel that is compiled and some that are not, channels

@@ -56,9 +56,11 @@ double taps_inside(std::int64_t in, std::int64_t out, std::int64_t kernel, std::
   return pairs;
 }
 
-double direct_cost(const Conv2dShape& s, const Sizes& z) {
-  const double pairs = taps_inside(s.ih, s.oh, s.kh, s.stride_h, s.pad_top, s.dilation_h) *
-                       taps_inside(s.iw, s.ow, s.kw, s.stride_w, s.pad_left, s.dilation_w);
+double direct_cost(const Conv2dShape& s, Pass pass, const Sizes& z) {
+  const double all = static_cast<double>(s.oh * s.ow) * static_cast<double>(s.kh * s.kw);
+  const double inside = taps_inside(s.ih, s.oh, s.kh, s.stride_h, s.pad_top, s.dilation_h) *
+                        taps_inside(s.iw, s.ow, s.kw, s.stride_w, s.pad_left, s.dilation_w);
+  const double pairs = pass == Pass::backward_weight ? all : inside;  // there padding is copied and multiplied
   return static_cast<double>(s.groups) * pairs * z.inputs * z.output_vectors / kDirectShare;
 }
 
@@ -155,7 +157,8 @@ Conv2dChoice choose_conv2d(const Conv2dShape& s, Pass pass, Algorithm algorithm)
   Conv2dChoice choice{};
   auto* candidate = choice.candidates.data();
   const bool grouped = takes_grouped<T>(s);
-  *candidate++ = {Method::direct, {}, grouped ? "groups narrower than half a vector" : nullptr, direct_cost(s, z)};
+  *candidate++ = {
+      Method::direct, {}, grouped ? "groups narrower than half a vector" : nullptr, direct_cost(s, pass, z)};
   *candidate++ = {Method::grouped, {}, grouped ? nullptr : "no groups narrower than half a vector", 0};
   const bool back = pass == Pass::backward_input;
   const std::int64_t packed =

@@ -27,6 +27,7 @@ void explain_direct(const DirectConv<T>& problem, Conv2dExplanation& e) {
   e.scratch_bytes = std::max(e.scratch_bytes, bytes);
   e.threads = std::max(e.threads, plan.threads);
   if (plan.image_tiles) return e.notes.push_back("tiles run across images: no padding is multiplied");
+  if (plan.tap_tiles) return e.notes.push_back("one tap after the other: no padding is multiplied");
   if (plan.source.mode == SourceMode::rows)
     e.notes.push_back("blocks of " + std::to_string(plan.rows_per_block) + " rows are copied with their zero padding");
   if (plan.stream) e.notes.push_back(kStreamNote);

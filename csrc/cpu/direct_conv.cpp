@@ -10,6 +10,7 @@
 #include "cpu/image_tiles.h"
 #include "cpu/pack_weight.h"
 #include "cpu/scratch.h"
+#include "cpu/tap_tiles.h"
 #include "cpu/threads.h"
 
 namespace fastconv {
@@ -101,7 +102,8 @@ DirectPlan plan_direct(const DirectConv<T>& original) {
                             static_cast<double>(p.taps_h * p.taps_w * p.icg) * static_cast<double>(p.ocg * p.groups);
   plan.threads = threads_for(operations);
   plan.image_tiles = takes_image_tiles(original);
-  if (plan.image_tiles) return plan;
+  plan.tap_tiles = !plan.image_tiles && takes_tap_tiles(original);
+  if (plan.image_tiles || plan.tap_tiles) return plan;
   plan.channel_blocks = block_count(p.ocg, kernels.vector_size);
   plan.wide = wants_wide(p, kernels);
   plan_weights(p, kernels, plan);
@@ -234,6 +236,7 @@ void run_direct(const DirectConv<T>& original) {
   if (p.n * p.out_h * p.out_w == 0) return;
   const DirectPlan plan = plan_direct(original);
   if (plan.image_tiles) return run_image_tiles(original, plan.threads);
+  if (plan.tap_tiles) return run_tap_tiles(original, plan.threads);
   const Scratch scratch(static_cast<std::size_t>(plan.threads * plan.scratch_elements) * sizeof(T));
   const std::int64_t blocks = plan.row_blocks * plan.column_blocks * plan.channel_chunks;
 

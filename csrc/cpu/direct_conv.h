@@ -35,7 +35,7 @@ struct DirectPlan {
   std::int64_t chunk_taps_h, chunk_taps_w, chunk_run;  // the part of the weights that stays in the L2 cache
   std::int64_t scratch_elements;                       // per thread
   bool stream;                                         // stores go past the caches
-  bool image_tiles;                                    // image_tiles.h: nothing else in this plan counts
+  bool image_tiles, tap_tiles;                         // image_tiles.h, tap_tiles.h: nothing else in this plan counts
   bool wide;                                           // tiles of two blocks of output channels
   int threads;
 };

@@ -5,6 +5,7 @@
 #include "core/checked_math.h"
 #include "cpu/kernels/pool_kernels.h"
 #include "cpu/pack_weight.h"
+#include "cpu/tap_tiles.h"
 #include "cpu/threads.h"
 
 namespace fastconv {
@@ -15,15 +16,6 @@ constexpr std::int64_t kImages = 8;         // fewer leave too short tiles
 constexpr std::int64_t kMaxPositions = 64;  // of larger maps padding is a small part
 constexpr double kUseful = 0.75;            // more than this part of the taps inside: copied rows are as good
 
-double useful_part(std::int64_t origin, std::int64_t step, std::int64_t out, std::int64_t tap_step, std::int64_t taps,
-                   std::int64_t size) {
-  std::int64_t inside = 0;
-  for (std::int64_t o = 0; o < out; ++o) {
-    inside += std::max<std::int64_t>(0, taps_inside(origin + o * step, taps, tap_step, size).count);
-  }
-  return static_cast<double>(inside) / static_cast<double>(out * taps);
-}
-
 }  // namespace
 
 template <class T>
@@ -33,9 +25,7 @@ bool takes_image_tiles(const DirectConv<T>& p) {
   // Images a multiple of 2 KiB apart would share one or two sets of the L1 cache.
   const std::int64_t image = p.source_h * p.source_w * p.groups * p.icg * static_cast<std::int64_t>(sizeof(T));
   if (image % 2048 == 0) return false;
-  return useful_part(p.origin_h, p.step_h, p.out_h, p.tap_step_h, p.taps_h, p.source_h) *
-             useful_part(p.origin_w, p.step_w, p.out_w, p.tap_step_w, p.taps_w, p.source_w) <
-         kUseful;
+  return useful_part<T>(p) < kUseful;
 }
 
 template <class T>
