@@ -46,9 +46,7 @@ void gather(const Pool2dShape& s, const T* grad_output, const ConstMaxPlaces& pl
   const PoolKernels<T>& kernels = active_kernel_set<T>().pool;
   const auto kernel = layout == Layout::nhwc ? kernels.max_gather_nhwc : kernels.max_gather_nchw;
   const PoolPlan plan = plan_max_backward<T>(s, layout, place_size(places));
-  const std::int64_t room = max_backward_room(s, plan);
   const Stages stages(plan, sizeof(T), 0);
-  const Scratch rooms(static_cast<std::size_t>(plan.threads * room) * sizeof(T));
   const std::int64_t image = s.oh * s.ow * plan.pixel;
   MaxPoolGatherArgs<T> all{};
   all.windows = pool_windows(s);
@@ -56,7 +54,7 @@ void gather(const Pool2dShape& s, const T* grad_output, const ConstMaxPlaces& pl
   const auto make = [&](std::int64_t first, int thread) {
     return StreamedRun<T>(kernels, grad_input + first * plan.row(), stages.results<T>(thread));
   };
-  for_each_pool_task(plan, make, [&](StreamedRun<T>& writer, int thread, std::int64_t i, const PoolRun& run) {
+  for_each_pool_task(plan, make, [&](StreamedRun<T>& writer, int, std::int64_t i, const PoolRun& run) {
     MaxPoolGatherArgs<T> a = all;
     a.run = run;
     a.grad_output = grad_output + i * image;
@@ -64,7 +62,6 @@ void gather(const Pool2dShape& s, const T* grad_output, const ConstMaxPlaces& pl
     a.taps = places.taps ? places.taps + i * image : nullptr;
     a.output = output ? output + i * image : nullptr;
     a.available = (plan.images - i) * image;
-    a.room = rooms.as<T>() + thread * room;
     a.grad_input = writer.place();
     if (a.indices && run.column == 0) {  // each row of windows once, on its way to the cache
       const auto end = [&](std::int64_t row) {

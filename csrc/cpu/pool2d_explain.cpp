@@ -53,8 +53,7 @@ Pool2dExplanation explain_pool2d(const Pool2dShape& s, PoolPass pass, Layout lay
     e.scratch_bytes += block(plan.threads * (plan.stage_bytes(item) + places));
     e.notes.push_back("results are stored past the caches");
   }
-  if (backward && !scatters)
-    e.scratch_bytes += block(plan.threads * item * (maximum ? max_backward_room(s, plan) : avg_backward_room(s, plan)));
+  if (pass == PoolPass::avg_backward) e.scratch_bytes += block(plan.threads * item * avg_backward_room(s, plan));
   e.scratch_bytes += counts;
   const bool windows_in_lanes = !backward && layout == Layout::nchw && !(s.kw > s.ow && s.dilation_w == 1);
   if (windows_in_lanes && s.stride_w > 2)

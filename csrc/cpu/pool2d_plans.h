@@ -29,11 +29,7 @@ inline bool max_backward_gathers(const Pool2dShape& s, const PoolPlan& plan) {
   return over_h <= kMostGathered && over_w <= kMostGathered && over_h * over_w <= kMostGathered;
 }
 
-// Elements that one thread borrows beside its stage: rows of windows with margins, of gradients and of 32-bit indices.
-inline std::int64_t max_backward_room(const Pool2dShape& s, const PoolPlan& plan) {
-  return plan.planes ? 2 * window_rows_over(plan.piece_rows, s.kh, s.stride_h) * gather_pitch(pool_windows(s)) : 0;
-}
-// ... and of sums, one for each row of pixels, and shares.
+// Elements that one thread borrows beside its stage: rows of sums, one for each row of pixels, and shares.
 inline std::int64_t avg_backward_room(const Pool2dShape& s, const PoolPlan& plan) {
   return plan.planes ? (plan.piece_rows + 1) * gather_pitch(pool_windows(s)) : 0;
 }

@@ -10,7 +10,6 @@
 #include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/lanes.h"
 #include "cpu/kernels/pool_kernels.h"
-#include "cpu/kernels/pool_lanes.h"
 
 namespace fastconv {
 namespace FASTCONV_ISA {
@@ -145,77 +144,6 @@ void max_gather_nhwc(const MaxPoolGatherArgs<T>& a) {
     a.output ? gather_run_nhwc<T, std::uint8_t, true>(a, a.taps) : gather_run_nhwc<T, std::uint8_t, false>(a, a.taps);
 }
 
-// The rows of windows over a run of a plane, copied with margins that give nothing: masked, and their places as 32
-// bits. All of them before any is read: vectors read at another place than they were stored wait for memory.
-template <class T, class I>
-class GatherRows {
- public:
-  GatherRows(const MaxPoolGatherArgs<T>& a, const I* places)
-      : pitch_(gather_pitch(a.windows)), grads_(a.room + kGatherMargin) {
-    const PoolWindows& w = a.windows;
-    const std::int64_t last = a.run.row + a.run.rows - 1;
-    const std::int64_t end = CoveringWindows::rows(w, last).end;
-    first_ = CoveringWindows::rows(w, a.run.row).begin;
-    const std::int64_t count = end > first_ ? end - first_ : 0;
-    places_ = reinterpret_cast<std::int32_t*>(a.room + window_rows_over(a.run.rows, w.kh, w.stride_h) * pitch_) +
-              kGatherMargin;
-    const Vec<T> zero = Vec<T>::zero();
-    for (std::int64_t row = 0; row < count; ++row) {
-      T* grad = grads_ + row * pitch_;
-      std::int32_t* place = places_ + row * pitch_;
-      const std::int64_t at = (first_ + row) * w.ow;
-      // Without gradient any place will do.
-      for (std::int64_t i = 1; i < windows_covering(w.kw, w.stride_w); ++i) grad[-i] = T(0), place[-i] = -1;
-      for_each_vector<T>(w.ow, [&](std::int64_t i, int lanes) {
-        Vec<T> g = load_lanes(a.grad_output + at + i, lanes);
-        if (a.output) g = select(not_less_equal(load_lanes(a.output + at + i, lanes), zero), g, zero);
-        g.store(grad + i);
-        load_index_lanes<T>(places + at + i, lanes).store(place + i);
-      });
-      for (std::int64_t i = round_up_lanes<T>(w.ow); i < gather_end(w); i += Vec<T>::kSize) {
-        zero.store(grad + i);
-        VecIndex<T>::broadcast(-1).store(place + i);
-      }
-    }
-  }
-  const T* grads(std::int64_t oh) const { return grads_ + (oh - first_) * pitch_; }
-  const std::int32_t* places(std::int64_t oh) const { return places_ + (oh - first_) * pitch_; }
-
- private:
-  std::int64_t pitch_, first_;
-  T* grads_;
-  std::int32_t* places_;
-};
-
-// One row of pixels from the rows of windows over it, the first of which is given.
-template <class T, class I, int Stride>
-inline __attribute__((always_inline)) void gather_row(const PoolWindows& w, std::int64_t ih, Span over, const T* grads,
-                                                      const std::int32_t* places, std::int64_t pitch,
-                                                      const ColumnPhase* phase, T* grad_input) {
-  constexpr int kSize = Vec<T>::kSize;
-  constexpr bool kFlat = std::is_same_v<I, std::int32_t>;
-  const Vec<T> zero = Vec<T>::zero();
-  const VecIndex<T> ramp = VecIndex<T>::ramp(Stride);
-  for (std::int64_t j = 0; j * Stride < w.iw; j += kSize) {
-    Vec<T> sum[Stride];
-#pragma GCC unroll 2
-    for (int q = 0; q < Stride; ++q) {
-      sum[q] = zero;
-      const VecIndex<T> flat = ramp + VecIndex<T>::broadcast(static_cast<std::int32_t>(ih * w.iw + j * Stride + q));
-      for (std::int64_t r = 0; r < over.count; ++r) {
-        const std::int64_t tap_row = (ih + w.pad_h - (over.first + r) * w.stride_h) * w.kw + phase[q].tap;
-        for (std::int64_t t = phase[q].count - 1; t >= 0; --t) {
-          const std::int64_t at = r * pitch + j + phase[q].shift - t;
-          const VecIndex<T> here =
-              kFlat ? flat : VecIndex<T>::broadcast(static_cast<std::int32_t>(tap_row + t * Stride));
-          sum[q] = sum[q] + select(equal(VecIndex<T>::load(places + at), here), Vec<T>::load(grads + at), zero);
-        }
-      }
-    }
-    store_phases<T, Stride>(sum, grad_input + j * Stride, w.iw - j * Stride);
-  }
-}
-
 // Windows of two columns side by side, without padding: each vector of windows writes two of pixels, and nothing is
 // copied. Lanes beyond the row are read, where there is memory, but never stored.
 template <class T, class I>
@@ -245,34 +173,19 @@ inline __attribute__((always_inline)) void gather_pairs(const MaxPoolGatherArgs<
   for (std::int64_t iw = 2 * w.ow; iw < w.iw; ++iw) grad_input[iw] = T(0);
 }
 
-template <class T, class I, int Stride>
+template <class T, class I>
 void gather_rows_nchw(const MaxPoolGatherArgs<T>& a, const I* places) {
   const PoolWindows& w = a.windows;
   CoveringWindows over = CoveringWindows::rows(w, a.run.row);
-  if (Stride == 2 && w.kw == 2 && w.pad_w == 0 && w.pad_h == 0) {
-    for (std::int64_t i = 0; i < a.run.rows; ++i) {
-      over.move_to(a.run.row + i);
-      gather_pairs(a, a.run.row + i, over.span(), places, a.grad_input + i * w.iw);
-    }
-    return;
-  }
-  const ColumnPhase phase[2] = {ColumnPhase(0, w), ColumnPhase(Stride - 1, w)};
-  const GatherRows<T, I> rows(a, places);
   for (std::int64_t i = 0; i < a.run.rows; ++i) {
     over.move_to(a.run.row + i);
-    gather_row<T, I, Stride>(w, a.run.row + i, over.span(), rows.grads(over.begin), rows.places(over.begin),
-                             gather_pitch(w), phase, a.grad_input + i * w.iw);
+    gather_pairs(a, a.run.row + i, over.span(), places, a.grad_input + i * w.iw);
   }
 }
 
 template <class T>
 void max_gather_nchw(const MaxPoolGatherArgs<T>& a) {
-  if (a.indices)
-    a.windows.stride_w == 1 ? gather_rows_nchw<T, std::int32_t, 1>(a, a.indices)
-                            : gather_rows_nchw<T, std::int32_t, 2>(a, a.indices);
-  else
-    a.windows.stride_w == 1 ? gather_rows_nchw<T, std::uint8_t, 1>(a, a.taps)
-                            : gather_rows_nchw<T, std::uint8_t, 2>(a, a.taps);
+  a.indices ? gather_rows_nchw(a, a.indices) : gather_rows_nchw(a, a.taps);
 }
 
 template <class T, bool Planes>

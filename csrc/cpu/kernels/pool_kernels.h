@@ -78,7 +78,6 @@ struct MaxPoolGatherArgs {
   const T* output;           // the image, or null: gradient is dropped where it is not positive
   std::int64_t available;    // elements of these arrays from the image to their end
   std::int64_t pixel, channels;
-  T* room;        // NCHW: see max_backward_room
   T* grad_input;  // the run
 };
 
@@ -124,17 +123,12 @@ static inline std::int64_t gather_pitch(const PoolWindows& w) { return kGatherMa
 // Backward over planes works on so many rows of pixels at a time: the windows over them are prepared beforehand.
 constexpr std::int64_t kMostGatherRows = 16;
 
-// How many rows of windows lie over neighbouring rows of pixels, at most.
-static inline std::int64_t window_rows_over(std::int64_t rows, std::int64_t kernel, std::int64_t stride) {
-  return (rows - 1) / stride + 1 + windows_covering(kernel, stride);
-}
-
 template <class T>
 struct PoolKernels {
   void (*max_nhwc)(const MaxPoolArgs<T>&);
   void (*max_nchw)(const MaxPoolArgs<T>&);
   void (*max_gather_nhwc)(const MaxPoolGatherArgs<T>&);
-  void (*max_gather_nchw)(const MaxPoolGatherArgs<T>&);  // stride_w 1 or 2
+  void (*max_gather_nchw)(const MaxPoolGatherArgs<T>&);  // 2 columns side by side, no padding
   void (*max_scatter_nhwc)(const MaxPoolScatterArgs<T>&);
   void (*max_scatter_nchw)(const MaxPoolScatterArgs<T>&);
   void (*avg_nhwc)(const AvgPoolArgs<T>&);
