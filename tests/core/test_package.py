@@ -31,7 +31,7 @@ def test_numpy_is_the_only_requirement() -> None:
     required = [r for r in metadata.requires("fastconv") or [] if "extra ==" not in r]
     assert [re.split(r"[<>=]", r)[0] for r in required] == ["numpy"]
     extras = set(metadata.metadata("fastconv").get_all("Provides-Extra") or [])
-    assert extras == {"test", "viz", "data", "onnx", "bench", "cuda", "dev"}
+    assert extras == {"test", "viz", "data", "onnx", "bench", "rivals", "cuda", "dev"}
 
 
 def test_types_and_data_are_shipped() -> None:
