@@ -12,20 +12,18 @@ namespace fastconv {
 
 namespace {
 
-constexpr std::int64_t kImages = 8;         // fewer leave too short tiles
+constexpr std::int64_t kImages = 8;         // fewer leave short tiles: then taps outside are better, where they can
 constexpr std::int64_t kMaxPositions = 64;  // of larger maps padding is a small part
-constexpr double kUseful = 0.75;            // more than this part of the taps inside: copied rows are as good
 
 }  // namespace
 
 template <class T>
 bool takes_image_tiles(const DirectConv<T>& p) {
-  if (p.n < kImages || p.out_h > kMaxPositions || p.out_w > kMaxPositions || p.out_h * p.out_w > kMaxPositions)
-    return false;
+  if (p.out_h > kMaxPositions || p.out_w > kMaxPositions || p.out_h * p.out_w > kMaxPositions) return false;
   // Images a multiple of 2 KiB apart would share one or two sets of the L1 cache.
   const std::int64_t image = p.source_h * p.source_w * p.groups * p.icg * static_cast<std::int64_t>(sizeof(T));
   if (image % 2048 == 0) return false;
-  return useful_part<T>(p) < kUseful;
+  return mostly_padding<T>(p) && (p.n >= kImages || !takes_tap_tiles(p));
 }
 
 template <class T>

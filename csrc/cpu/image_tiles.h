@@ -7,7 +7,8 @@
 
 namespace fastconv {
 
-// Same bits as the other loops of run_direct, so this may read the batch size.
+// Between this and tap_tiles.h the batch size may decide: both leave padding out, so they give the same bits. Loops
+// that multiply padding would not: adding +0 turns a sum of -0 into +0.
 template <class T>
 bool takes_image_tiles(const DirectConv<T>& problem);
 template <class T>

@@ -37,14 +37,15 @@ Range outputs_inside(std::int64_t first, std::int64_t step, std::int64_t size, s
 }  // namespace
 
 template <class T>
-double useful_part(const ConvGrid<T>& g) {
+bool mostly_padding(const ConvGrid<T>& g) {
   return useful_part(g.origin_h, g.step_h, g.out_h, g.tap_step_h, g.taps_h, g.source_h) *
-         useful_part(g.origin_w, g.step_w, g.out_w, g.tap_step_w, g.taps_w, g.source_w);
+             useful_part(g.origin_w, g.step_w, g.out_w, g.tap_step_w, g.taps_w, g.source_w) <
+         kUseful;
 }
 
 template <class T>
 bool takes_tap_tiles(const DirectConv<T>& p) {
-  return p.icg >= kInputs && p.out_w >= 4 && useful_part<T>(p) < kUseful;
+  return p.icg >= kInputs && p.out_w >= 4 && mostly_padding<T>(p);
 }
 
 template <class T>
@@ -106,8 +107,8 @@ void run_tap_tiles(const DirectConv<T>& p, int threads) {
   });
 }
 
-template double useful_part(const ConvGrid<float>&);
-template double useful_part(const ConvGrid<double>&);
+template bool mostly_padding(const ConvGrid<float>&);
+template bool mostly_padding(const ConvGrid<double>&);
 template bool takes_tap_tiles(const DirectConv<float>&);
 template bool takes_tap_tiles(const DirectConv<double>&);
 template void run_tap_tiles(const DirectConv<float>&, int);

@@ -6,11 +6,10 @@
 
 namespace fastconv {
 
-// The part of all pairs of an output and a tap whose tap lies inside the image.
+// Whether so many pairs of an output and a tap have their tap outside the image that skipping them pays.
 template <class T>
-double useful_part(const ConvGrid<T>& grid);
+bool mostly_padding(const ConvGrid<T>& grid);
 
-// Same bits as the other loops of run_direct.
 template <class T>
 bool takes_tap_tiles(const DirectConv<T>& problem);
 template <class T>

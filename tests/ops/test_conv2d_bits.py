@@ -68,6 +68,19 @@ def test_bits_do_not_depend_on_the_split_of_the_batch(geometry: Geometry, layout
             assert parts.tobytes() == whole.tobytes(), (run.__name__, cut)
 
 
+@pytest.mark.parametrize("channels", [7, 20, 64])
+def test_zeros_keep_their_sign_whatever_the_batch(channels: int, isa: str) -> None:
+    """Sums of -0: a padded tap that one batch multiplies, adding +0, and another leaves out would show."""
+    x = np.full((16, 3, 3, channels), -1e-30, np.float32)
+    w = np.full((40, channels, 3, 3), 1e-20, np.float32)
+    bias = np.full(40, -0.0, np.float32)
+    whole = ops.conv2d(x, w, bias, padding=2, layout="NHWC", algo="direct")
+    assert np.signbit(whole).all()
+    for cut in (1, 7, 8):
+        parts = [ops.conv2d(part, w, bias, padding=2, layout="NHWC", algo="direct") for part in (x[:cut], x[cut:])]
+        assert np.concatenate(parts).tobytes() == whole.tobytes(), cut
+
+
 def shifted(array: NDArray, offset: int) -> NDArray:
     """A copy whose data starts `offset` bytes after a 64-byte boundary."""
     buffer = np.zeros(array.nbytes + 128, np.uint8)
