@@ -1,7 +1,7 @@
 // The transforms of Winograd's minimal filtering (Winograd 1980; Lavin and Gray 2016) in the Toom-Cook view: outputs
 // and filter are polynomials, evaluated at the points 0, +-p, +-q, infinity; a product of polynomials is a product at
 // the points. The transposed statement gives the correlation: input by B^T, filter by G, results by A^T. Points +-3/4,
-// +-3/2 have squares that are exact and near 1, which keeps the rounding error 3 to 6 times below that of +-1, +-2.
+// +-3/2 have squares that are exact and near 1, which keeps the rounding error below that of +-1, +-2.
 #pragma once
 
 #include <cstdint>
