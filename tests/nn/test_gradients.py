@@ -110,7 +110,7 @@ def test_gradients_of_other_models_nodes_are_refused(rng: np.random.Generator) -
     model, other = CLASSIFIERS["shared"](), CLASSIFIERS["chain"]()
     model.compile("sgd", "cross_entropy")
     x, y = rng.normal(size=(2, 2, 7, 6)), rng.integers(0, 3, 2)
-    with pytest.raises(ValueError, match="Model.gradients: wrt must be nodes of this model, got <Node input"):
+    with pytest.raises(ValueError, match="Model.gradients: wrt must be names or nodes of this model, got <Node input"):
         model.gradients(x, y, other.graph.inputs)
     with pytest.raises(ValueError, match="Model.node: 'again' is used 3 times"):
         model.node("again")

@@ -6,7 +6,7 @@ batches again, and no generator has to be carried along.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["BatchLoader", "Transform"]
 
-Transform = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
-Batch = tuple[NDArray[Any], NDArray[Any]]
+Transform = Callable[[Any, np.random.Generator], Any]
+Columns = NDArray[Any] | Sequence[NDArray[Any]]
+Batch = tuple[Any, Any]
 
 
 class BatchLoader:
@@ -26,7 +27,8 @@ class BatchLoader:
     Parameters
     ----------
     x, y
-        Arrays with the same number of samples, at least one. They are only read.
+        Arrays with the same number of samples, at least one; or tuples (lists) of such arrays, for models with several
+        inputs or outputs, whose batches are tuples then. They are only read.
     batch_size
         Samples in a batch, at least 1; the last batch of an epoch holds what is left.
     shuffle
@@ -38,13 +40,14 @@ class BatchLoader:
     dtype
         Type that batches of `x` (and of a floating `y`) are cast to. Default: their own. Integer `y` become int64.
     transform
-        Called as ``transform(x_batch, rng)``; returns the batch to use, of the same shape and type.
+        Called as ``transform(x_batch, rng)``; returns the batch to use, of the same shape and type (a tuple, where `x`
+        is one).
     """
 
     def __init__(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
+        x: Columns,
+        y: Columns,
         batch_size: int,
         *,
         shuffle: bool = False,
@@ -53,29 +56,32 @@ class BatchLoader:
         dtype: DTypeLike | None = None,
         transform: Transform | None = None,
     ) -> None:
-        check_numbers("BatchLoader", "x", x)
-        check_numbers("BatchLoader", "y", y)
-        if len(x) != len(y):
-            raise ValueError(f"BatchLoader: x and y must hold the same number of samples, got {len(x)} and {len(y)}")
-        if len(x) == 0:
+        samples = count_samples("BatchLoader", "x", x)
+        labels = count_samples("BatchLoader", "y", y)
+        if samples != labels:
+            raise ValueError(f"BatchLoader: x and y must hold the same number of samples, got {samples} and {labels}")
+        if samples == 0:
             raise ValueError("BatchLoader: x must hold at least one sample, got 0")
         if batch_size < 1:
             raise ValueError(f"BatchLoader: batch_size must be at least 1, got {batch_size}")
         if seed < 0:
             raise ValueError(f"BatchLoader: seed must be at least 0, got {seed}")
-        if drop_last and batch_size > len(x):
+        if drop_last and batch_size > samples:
             raise ValueError(
-                f"BatchLoader: with drop_last, batch_size must be at most the {len(x)} samples, got {batch_size}"
+                f"BatchLoader: with drop_last, batch_size must be at most the {samples} samples, got {batch_size}"
             )
-        self.batch_size = min(batch_size, len(x))
+        self.batch_size = min(batch_size, samples)
         self.shuffle = shuffle
         self.seed = seed
-        self._x = _Column(x, np.dtype(dtype) if dtype is not None else x.dtype, self.batch_size)
-        y_dtype = np.dtype(np.int64) if y.dtype.kind in "biu" else np.dtype(dtype) if dtype is not None else y.dtype
-        self._y = _Column(y, y_dtype, self.batch_size)
+        floating = None if dtype is None else np.dtype(dtype)
+        self._x = _Columns(x, lambda array: floating or array.dtype, self.batch_size)
+        integer = np.dtype(np.int64)
+        self._y = _Columns(
+            y, lambda array: integer if array.dtype.kind in "biu" else floating or array.dtype, self.batch_size
+        )
         self._transform = transform
-        self.samples = len(x)
-        self._end = len(x) // batch_size * batch_size if drop_last else len(x)
+        self.samples = samples
+        self._end = samples // batch_size * batch_size if drop_last else samples
         self.start_epoch(0)
 
     def __len__(self) -> int:
@@ -137,6 +143,36 @@ def check_numbers(op: str, name: str, array: object) -> None:
         raise TypeError(
             f"{op}: {name} must hold numbers along a first axis of samples, got {array.dtype} {array.shape}"
         )
+
+
+def count_samples(op: str, name: str, arrays: object) -> int:
+    """Return how many samples an array, or each of a tuple of them, holds; refuse everything else."""
+    if not isinstance(arrays, list | tuple) or not all(isinstance(array, np.ndarray) for array in arrays):
+        check_numbers(op, name, arrays)
+        return len(arrays)  # type: ignore[arg-type]
+    if not arrays:
+        raise ValueError(f"{op}: {name} must hold at least one array, got none")
+    for place, array in enumerate(arrays):
+        check_numbers(op, f"{name}[{place}]", array)
+        if len(array) != len(arrays[0]):
+            raise ValueError(
+                f"{op}: all arrays of {name} must hold the same number of samples, got {len(arrays[0])} and "
+                f"{len(array)}"
+            )
+    return len(arrays[0])
+
+
+class _Columns:
+    """One column, or several whose batches are a tuple."""
+
+    def __init__(self, arrays: Columns, dtype: Callable[[NDArray[Any]], np.dtype[Any]], batch_size: int) -> None:
+        self.several = isinstance(arrays, list | tuple)
+        each: Any = arrays if self.several else [arrays]
+        self.columns = [_Column(array, dtype(array), batch_size) for array in each]
+
+    def take(self, rows: slice | NDArray[np.int64]) -> Any:
+        taken = tuple(column.take(rows) for column in self.columns)
+        return taken if self.several else taken[0]
 
 
 class _Column:

@@ -1,8 +1,8 @@
-"""The checks of what a caller hands to a model: one batch of inputs, and of targets."""
+"""The checks of what a caller hands to a model: inputs and targets, in order or by name, and losses for them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,7 +14,52 @@ from fastconv.nn.graph import Graph, Node
 from fastconv.ops import arguments
 from fastconv.ops.arguments import Layout
 
-Arrays: TypeAlias = NDArray[Any] | Sequence[NDArray[Any]]
+Arrays: TypeAlias = NDArray[Any] | Sequence[NDArray[Any]] | Mapping[str, NDArray[Any]]
+
+
+def in_order(what: str, argument: str, given: Any, names: Sequence[str | None], kind: str) -> Any:
+    """Return what a mapping holds for each of the named inputs or outputs, as a tuple; all but mappings pass.
+
+    Names that are not in the mapping give None.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    for place, name in enumerate(names):
+        if name is None:
+            why = "an input is named by Input(..., name=)" if kind == "input" else "its layer is used several times"
+            raise ValueError(
+                f"Model.{what}: {kind} {place} has no name ({why}), so {argument} must be a sequence, got a mapping"
+            )
+    unknown = [str(name) for name in given if name not in names]
+    if unknown:
+        raise ValueError(
+            f"Model.{what}: {argument} must name {kind}s among {', '.join(map(str, names))}, got {', '.join(unknown)}"
+        )
+    return tuple(given.get(name) for name in names)
+
+
+def inputs_in_order(what: str, x: Any, graph: Graph) -> Any:
+    """Return the arrays of a mapping by input name as a tuple; everything else passes."""
+    ordered = in_order(what, "x", x, [node.name for node in graph.inputs], "input")
+    if isinstance(x, Mapping) and any(array is None for array in ordered):
+        missing = [str(node.name) for node, array in zip(graph.inputs, ordered, strict=True) if array is None]
+        raise ValueError(f"Model.{what}: x must hold an array for each input, it lacks {', '.join(missing)}")
+    return ordered
+
+
+def targets_in_order(what: str, y: Any, graph: Graph, losses: Sequence[Loss | None]) -> Any:
+    """Return the arrays of a mapping by output name, those with a loss, as a tuple; everything else passes."""
+    if not isinstance(y, Mapping):
+        return y
+    names = graph.output_names()
+    ordered = in_order(what, "y", y, names, "output")
+    wanted = [loss is not None for loss in losses]
+    wrong = [str(name) for name, array, want in zip(names, ordered, wanted, strict=True) if (array is not None) != want]
+    if wrong:
+        raise ValueError(
+            f"Model.{what}: y must hold an array for each output with a loss and no other, see {', '.join(wrong)}"
+        )
+    return tuple(array for array in ordered if array is not None)
 
 
 def _wanted(node: Node, layout: Layout) -> str:
@@ -27,6 +72,7 @@ def _wanted(node: Node, layout: Layout) -> str:
 
 def check_inputs(what: str, x: Arrays, graph: Graph, layout: Layout) -> tuple[list[NDArray[Any]], list[Shape]]:
     """Return one array for each input of the graph, and their logical shapes."""
+    x = inputs_in_order(what, x, graph)
     arrays = [x] if isinstance(x, np.ndarray) else x
     if not isinstance(arrays, list | tuple) or any(type(array) not in (np.ndarray, np.memmap) for array in arrays):
         got = arguments.describe(x)
@@ -47,13 +93,37 @@ def check_inputs(what: str, x: Arrays, graph: Graph, layout: Layout) -> tuple[li
     return list(arrays), shapes
 
 
-def check_targets(what: str, y: Arrays, losses: Sequence[Loss | None], batch: int) -> list[NDArray[Any]]:
+def check_targets(what: str, y: Arrays, graph: Graph, losses: Sequence[Loss | None], batch: int) -> list[NDArray[Any]]:
     """Return one target for each output that has a loss; the losses check what is in them."""
+    y = targets_in_order(what, y, graph, losses)
     count = sum(loss is not None for loss in losses)
-    targets: list[Any] = [y] if isinstance(y, np.ndarray) or count == 1 else list(y)
+    one = isinstance(y, np.ndarray) or (count == 1 and not (isinstance(y, tuple) and len(y) == 1))
+    if not one and not isinstance(y, list | tuple):
+        raise TypeError(f"Model.{what}: y must be a tuple of arrays, one for each loss, got {arguments.describe(y)}")
+    targets: list[Any] = [y] if one else list(y)
     if len(targets) != count:
         raise ValueError(f"Model.{what}: y must hold {count} arrays, one for each loss, got {len(targets)}")
     for target in targets:
         if isinstance(target, np.ndarray) and (target.ndim == 0 or len(target) != batch):
             raise ValueError(f"Model.{what}: x and y must have one N, got {batch} and {target.shape}")
     return targets
+
+
+def run_in_slices(step: Callable[[Any], Any], x: Any, batch_size: int) -> Any:
+    """Return what `step` gives for slices of `batch_size` samples, put together: one array, or a tuple of them."""
+    several = isinstance(x, list | tuple)
+    arrays: Sequence[NDArray[Any]] = x if several else [x]
+    count = len(arrays[0])
+    whole: list[NDArray[Any]] = []
+    parts: Any = ()
+    for begin in range(0, max(count, 1), batch_size):
+        rows = slice(begin, begin + batch_size)
+        parts = step([array[rows] for array in arrays] if several else x[rows])
+        found = parts if isinstance(parts, tuple) else (parts,)
+        if count <= batch_size:
+            return parts
+        if not whole:
+            whole = [np.empty((count, *part.shape[1:]), part.dtype) for part in found]
+        for into, part in zip(whole, found, strict=True):
+            into[rows] = part
+    return tuple(whole) if isinstance(parts, tuple) else whole[0]

@@ -5,7 +5,8 @@ A node is made after its inputs and never changes, so that a cycle cannot be wri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fastconv.nn.frame import Shape
@@ -39,12 +40,30 @@ class Node:
         shapes = [node.shape for node in self.inputs if node.shape is not None]
         if layer is not None and len(shapes) == len(self.inputs):
             layer.build(*shapes)
-            shape = layer.infer_shape(*shapes)
+            shape = _infer_shape(layer, shapes, self.inputs, lambda node: node.label)
         self.shape: Shape | None = shape
+
+    @property
+    def label(self) -> str:
+        """How errors call it before it is part of a graph."""
+        if self.layer is not None:
+            return self.layer.label
+        return "input" if self.name is None else f"input {self.name!r}"
 
     def __repr__(self) -> str:
         what = "input" if self.layer is None else self.layer.label
         return f"<Node {what} {'of unknown shape' if self.shape is None else self.shape}>"
+
+
+def _infer_shape(layer: Layer, shapes: Sequence[Shape], inputs: Sequence[Node], label: Callable[[Node], str]) -> Shape:
+    """`layer.infer_shape`; what is wrong with branches that meet is told with their names."""
+    try:
+        return layer.infer_shape(*shapes)
+    except ValueError as error:
+        if len(shapes) == 1:
+            raise
+        branches = (f"branch {k} is {label(node)}" for k, node in enumerate(inputs))
+        raise ValueError(f"{error} ({', '.join(branches)})") from None
 
 
 def Input(shape: Sequence[int] | None = None, name: str | None = None) -> Node:
@@ -114,6 +133,22 @@ class Graph:
         where = f" {self.inputs.index(node)}" if node in self.inputs else ""
         return f"input{where}" if node.name is None else f"input {node.name!r}"
 
+    def label(self, node: Node) -> str:
+        """How errors call a node of this graph."""
+        if node.layer is None:
+            return self.input_name(node)
+        uses = [other for other in self.nodes if other.layer is node.layer]
+        use = "" if len(uses) == 1 else f", use {uses.index(node) + 1} of {len(uses)}"
+        return repr(self.names[node.layer]) + use
+
+    def output_names(self) -> tuple[str | None, ...]:
+        """Return the name of each output, that of its layer; None for an input, or one of several uses of a layer."""
+        uses = Counter(node.layer for node in self.nodes)
+        return tuple(
+            self.names[node.layer] if node.layer is not None and uses[node.layer] == 1 else None
+            for node in self.outputs
+        )
+
     def _name_layers(self) -> dict[Layer, str]:
         """Own names first, then kind and number."""
         names: dict[Layer, str] = {}
@@ -143,5 +178,5 @@ class Graph:
             if node.layer is not None:
                 before = [shapes[source] for source in node.inputs]
                 node.layer.build(*before)
-                shapes[node] = node.layer.infer_shape(*before)
+                shapes[node] = _infer_shape(node.layer, before, node.inputs, self.label)
         return shapes

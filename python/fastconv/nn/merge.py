@@ -31,7 +31,7 @@ class Add(Layer):
             if shape != shapes[0]:
                 raise ValueError(
                     f"{self.label}: branches must have one shape, got {shapes[0]} from branch 0 and {shape} from "
-                    f"branch {branch}"
+                    f"branch {branch}; branch {branch} would have to be {shapes[0]}"
                 )
         return shapes[0]
 

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
-from fastconv import losses, optim
-from fastconv.losses import Loss
-from fastconv.nn.batch import Arrays, check_inputs, check_targets
+from fastconv.nn.batch import Arrays, check_targets, inputs_in_order, run_in_slices, targets_in_order
+from fastconv.nn.compiled import PREDICT, TRAIN, CompiledNetwork
 from fastconv.nn.frame import Shape
 from fastconv.nn.graph import Node
 from fastconv.nn.memory_plan import MemoryPlan, memory_plan
-from fastconv.nn.network import Network
-from fastconv.nn.program import Program
+from fastconv.nn.objective import Objective, Point, add_term, terms
 from fastconv.nn.steps import Mode
 from fastconv.ops import arguments
 from fastconv.ops.arguments import Array
-from fastconv.optim import Optimizer
-
-Metric: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], float]
-
-_PREDICT = Mode()
-_TRAIN = Mode(training=True, with_backward=True)
 
 
-class Model(Network):
+class Model(CompiledNetwork):
     """A network between symbolic inputs and outputs.
 
     Parameters
@@ -56,127 +48,6 @@ class Model(Network):
     >>> model = Model(image, Linear(None, 10)(x))
     """
 
-    def __init__(
-        self,
-        inputs: Node | Sequence[Node],
-        outputs: Node | Sequence[Node],
-        *,
-        seed: int | np.random.Generator = 0,
-        dtype: DTypeLike = "float32",
-        layout: str = "NCHW",
-        algo: str = "auto",
-    ) -> None:
-        super().__init__(inputs, outputs, seed=seed, dtype=dtype, layout=layout, algo=algo)
-        self.optimizer: Optimizer | None = None
-        self._losses: tuple[Loss | None, ...] = ()
-        self._metrics: dict[str, Metric] = {}
-
-    # One batch at a time
-
-    def compile(
-        self,
-        optimizer: str | Optimizer = "rmsprop",
-        loss: str | Loss | Sequence[str | Loss | None] = "cross_entropy",
-        metrics: Sequence[str | Metric] = (),
-    ) -> None:
-        """Choose how the model is trained.
-
-        Parameters
-        ----------
-        optimizer : str or Optimizer
-            See `fastconv.optim.get`.
-        loss : str or Loss, or one for each output
-            See `fastconv.losses.get`; None for an output that isn't trained. Several losses are added.
-        metrics : sequence of str or callable
-            See `fastconv.metrics.get`; a callable takes (output, target) and returns a float.
-        """
-        from fastconv import metrics as known_metrics
-
-        chosen: Sequence[Any] = [loss] if isinstance(loss, str | Loss) else loss
-        if len(chosen) != len(self.graph.outputs):
-            raise ValueError(
-                f"Model.compile: loss must name one for each of {len(self.graph.outputs)} outputs, got {loss!r}"
-            )
-        resolved = tuple(None if one is None else losses.get(one) for one in chosen)
-        if not any(resolved):
-            raise ValueError("Model.compile: at least one output must have a loss")
-        if isinstance(metrics, str):
-            raise TypeError(f"Model.compile: metrics must be a sequence, got {metrics!r}; write [{metrics!r}]")
-        named: dict[str, Metric] = {}
-        for metric in metrics:
-            function = known_metrics.get(metric)
-            named[metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)] = function
-        self.optimizer, self._losses, self._metrics = optim.get(optimizer), resolved, named
-
-    @property
-    def loss(self) -> Loss | tuple[Loss | None, ...] | None:
-        """The loss, or one for each output; None before `compile`."""
-        return self._losses[0] if len(self._losses) == 1 else (self._losses or None)
-
-    @property
-    def metrics(self) -> dict[str, Metric]:
-        return dict(self._metrics)
-
-    def _require_compiled(self, what: str) -> Optimizer:
-        if self.optimizer is None:
-            raise RuntimeError(f"Model.{what}: call model.compile(optimizer, loss) first")
-        return self.optimizer
-
-    def _arrays(self, what: str, x: Arrays) -> tuple[list[NDArray[Any]], list[Shape]]:
-        """Return the input arrays and their logical shapes, and build the model if that is still to be done."""
-        arrays, shapes = check_inputs(what, x, self.graph, self.layout)
-        if not self._built:
-            self.build([shape[1:] for shape in shapes])
-        return arrays, shapes
-
-    def train_on_batch(self, x: Arrays, y: Arrays) -> dict[str, float]:
-        """Do one step of training; returns "loss" and the metrics, computed before the step."""
-        optimizer = self._require_compiled("train_on_batch")
-        arrays, shapes = self._arrays("train_on_batch", x)
-        targets = check_targets("train_on_batch", y, self._losses, shapes[0][0])
-        with self._engine.lock:
-            program = self._engine.program(shapes, self._dtype, _TRAIN, self._losses)
-            program.load(arrays, self.layout)
-            program.load_targets(targets, self.layout)
-            program.forward()
-            logs = self._logs(program, targets, program.losses())
-            program.backward()
-            optimizer.step(self.parameters())
-        return logs
-
-    def test_on_batch(self, x: Arrays, y: Arrays) -> dict[str, float]:
-        """Return "loss" and the metrics of a batch."""
-        self._require_compiled("test_on_batch")
-        arrays, shapes = self._arrays("test_on_batch", x)
-        targets = check_targets("test_on_batch", y, self._losses, shapes[0][0])
-        with self._engine.lock:
-            program = self._engine.program(shapes, self._dtype, _PREDICT, self._losses)
-            program.load(arrays, self.layout)
-            program.load_targets(targets, self.layout)
-            program.forward()
-            return self._logs(program, targets, program.losses())
-
-    def _logs(self, program: Program, targets: Sequence[NDArray[Any]], found: Sequence[float]) -> dict[str, float]:
-        logs = {"loss": sum(found)}
-        outputs = [out for out, loss in zip(program.outputs, self._losses, strict=True) if loss is not None]
-        for index, (output, target) in enumerate(zip(outputs, targets, strict=True)):
-            prefix = "" if len(outputs) == 1 else f"output_{index}_"
-            if prefix:
-                logs[f"{prefix}loss"] = found[index]
-            for name, metric in self._metrics.items():
-                logs[prefix + name] = metric(output, target)
-        return logs
-
-    def predict_on_batch(self, x: Arrays) -> Any:
-        """Return the output for a batch, a new array; a tuple of them where the model has several outputs."""
-        arrays, shapes = self._arrays("predict_on_batch", x)
-        with self._engine.lock:
-            program = self._engine.program(shapes, self._dtype, _PREDICT)
-            program.load(arrays, self.layout)
-            program.forward()
-            results = program.results(self.layout)
-        return results[0] if len(results) == 1 else results
-
     def __call__(self, x: Any) -> Any:
         """On arrays: `predict_on_batch`. On nodes: use the model as a part of a larger graph, weights shared."""
         nodes = [x] if isinstance(x, Node) else x
@@ -191,37 +62,127 @@ class Model(Network):
         results = tuple(images[node] for node in self.graph.outputs)
         return results[0] if len(results) == 1 else results
 
-    def gradients(self, x: Arrays, y: Arrays, wrt: Node | Sequence[Node]) -> tuple[float, tuple[Array, ...]]:
-        """Return the loss and its gradients with respect to inputs or feature maps; the model stays as it is.
+    # Inner maps and gradients
+
+    def features(self, x: Arrays, of: Point | Sequence[Point], batch_size: int = 256) -> Any:
+        """Return what layers put out for these inputs: inner maps, as well as inputs and outputs.
 
         Parameters
         ----------
-        x, y : numpy.ndarray, or one for each input and each loss
-        wrt : Node or sequence of Node
-            Inputs (`model.graph.inputs`) or what layers return (`model.node(name)`).
+        x : numpy.ndarray, or one for each input
+        of : str or Node, or a sequence of them
+            Names of layers ("conv2d_1") or inputs, or nodes of `model.graph`. A layer with an activation of its own
+            gives what comes behind it.
+        batch_size : int, default 256
+            Samples at a time.
 
         Returns
         -------
-        loss : float
-        gradients : tuple of numpy.ndarray
-            New arrays, (N, C, H, W) or (N, F), one for each node. Dropout is off, as in inference.
+        numpy.ndarray or tuple of them
+            New arrays in the model's layout; a tuple where `of` is a sequence.
         """
-        self._require_compiled("gradients")
-        nodes = (wrt,) if isinstance(wrt, Node) else tuple(wrt)
-        for node in nodes:
-            if node not in self.graph.nodes:
-                raise ValueError(f"Model.gradients: wrt must be nodes of this model, got {node!r}")
+        nodes = self._points("features: of", of)
+        size = arguments.integer("Model.features", "batch_size", batch_size)
+        if size < 1:
+            raise ValueError(f"Model.features: batch_size must be at least 1, got {size}")
+
+        def step(batch: Arrays) -> tuple[Array, ...]:
+            arrays, shapes = self._arrays("features", batch)
+            with self._engine.lock:
+                program = self._engine.program(shapes, self._dtype, Mode(keep=nodes))
+                program.load(arrays, self.layout)
+                program.forward()
+                return tuple(self._outside(program.value_of(node)) for node in nodes)
+
+        x = inputs_in_order("features", x, self.graph)
+        self._arrays("features", x)
+        found = run_in_slices(step, x, size)
+        return found[0] if isinstance(of, str | Node) else found
+
+    def _points(self, what: str, points: Point | Sequence[Point]) -> tuple[Node, ...]:
+        chosen = (points,) if isinstance(points, str | Node) else tuple(points)
+        if not chosen:
+            raise ValueError(f"Model.{what} must be at least one name or node, got none")
+        return tuple(self.point(what, point) for point in chosen)
+
+    def _outside(self, view: Array) -> Array:
+        """Return a new array in the model's layout from a view (N, C, H, W) or (N, F)."""
+        return (np.moveaxis(view, 1, -1) if view.ndim == 4 and self.layout == "NHWC" else view).copy(order="C")
+
+    def gradients(
+        self,
+        x: Arrays,
+        y: Arrays | None = None,
+        wrt: Point | Sequence[Point] | None = None,
+        *,
+        of: Objective | None = None,
+    ) -> tuple[float, Any]:
+        """Return a scalar and its gradients with respect to inputs or inner maps; the model stays as it is.
+
+        The scalar is the sum of the compiled losses (where `y` is given) and of the terms in `of`.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, or one for each input
+        y : numpy.ndarray, or one for each loss, optional
+            Targets of the losses that `compile` chose.
+        wrt : str or Node, or a sequence of them, optional
+            With respect to what: inputs or what layers return, as names or nodes. Default: the input (all of them, in a
+            tuple, where the model has several).
+        of : str, Node, mapping, or list of pairs, optional
+            Names or nodes of outputs or inner maps, and what is wanted of each (a list may hold a map twice):
+
+            - None, or only a name instead of a mapping: the sum of all elements
+            - int: the sum of a channel or feature; (c, y, x): of one unit; both summed over the batch
+            - array of the map's shape: the sum of map * array, whose gradient at the map is the array
+            - (loss, target) or (loss, target, weight): see `fastconv.losses.get`
+            - a function: gets the map (a copy, in the model's layout), returns the value and its gradient there
+
+        Returns
+        -------
+        value : float
+        gradients : numpy.ndarray or tuple of them
+            New arrays in the model's layout; a tuple where `wrt` is a sequence. Dropout is off, as in inference. Zeros
+            where nothing in the sum depends on the map.
+
+        Examples
+        --------
+        >>> value, grad = model.gradients(image, of={"conv2d_3": 7})  # towards what channel 7 responds to
+        >>> value, grad = model.gradients(image, of=[("conv2d_4", ("mse", content)), ("conv2d_1", gram_loss)])
+        """
+        if y is None and of is None:
+            raise ValueError("Model.gradients: y (for the compiled losses) or of (terms) must be given, got neither")
+        if y is not None:
+            self._require_compiled("gradients")
+        only = isinstance(wrt, str | Node) or (wrt is None and len(self.graph.inputs) == 1)
+        nodes = self._points("gradients: wrt", self.graph.inputs if wrt is None else wrt)
+        wanted = [] if of is None else terms(self, of)
         arrays, shapes = self._arrays("gradients", x)
-        targets = check_targets("gradients", y, self._losses, shapes[0][0])
-        mode = Mode(with_backward=True, with_parameters=False, keep_grad=nodes)
+        seeds = tuple(dict.fromkeys(node for node, _ in wanted))
+        mode = Mode(with_backward=True, with_parameters=False, keep_grad=nodes, seeds=seeds)
+        if y is not None:
+            mode = replace(mode, loss_weights=self._loss_weights)
+            targets = check_targets("gradients", y, self.graph, self._losses, shapes[0][0])
         with self._engine.lock:
-            program = self._engine.program(shapes, self._dtype, mode, self._losses)
+            program = self._engine.program(shapes, self._dtype, mode, () if y is None else self._losses)
             program.load(arrays, self.layout)
-            program.load_targets(targets, self.layout)
+            if y is not None:
+                program.load_targets(targets, self.layout)
             program.forward()
-            loss = sum(program.losses())
+            value = 0.0 if y is None else self._total(program.losses())
+            grads = {node: program.seed_of(node) for node in seeds}
+            for node, grad in grads.items():
+                if grad is None:  # nothing behind it is asked for; its value is
+                    grads[node] = np.zeros_like(program.value_of(node))
+                else:
+                    grad[...] = 0
+            for node, term in wanted:
+                into = grads[node]
+                assert into is not None
+                value += add_term(self.graph.label(node), term, program.value_of(node), into, self.layout)
             program.backward()
-            return loss, tuple(program.grad_of(node).copy(order="C") for node in nodes)
+            found = tuple(self._outside(program.grad_of(node)) for node in nodes)
+        return value, found[0] if only else found
 
     # Whole data sets
 
@@ -229,21 +190,30 @@ class Model(Network):
         """Train; see `fastconv.train.fit`."""
         from fastconv import train
 
-        if isinstance(x, np.ndarray):
-            self._arrays("fit", x[:0])  # builds the model: callbacks and checkpoints want its parameters
+        x, y = inputs_in_order("fit", x, self.graph), targets_in_order("fit", y, self.graph, self._losses)
+        arrays = x if isinstance(x, list | tuple) else [x]
+        if all(isinstance(array, np.ndarray) and array.ndim for array in arrays):
+            self._arrays("fit", [array[:0] for array in arrays])  # builds it: callbacks want its parameters
+        if options.get("validation_data") is not None:
+            judge_x, judge_y = options["validation_data"]
+            options["validation_data"] = (
+                inputs_in_order("fit", judge_x, self.graph),
+                targets_in_order("fit", judge_y, self.graph, self._losses),
+            )
         return train.fit(self, x, y, **options)
 
     def evaluate(self, x: Any, y: Any = None, **options: Any) -> dict[str, float]:
         """Return loss and metrics over a data set; see `fastconv.train.evaluate`."""
         from fastconv import train
 
+        x, y = inputs_in_order("evaluate", x, self.graph), targets_in_order("evaluate", y, self.graph, self._losses)
         return train.evaluate(self, x, y, **options)
 
     def predict(self, x: Any, **options: Any) -> Any:
         """Return the outputs for a data set; see `fastconv.train.predict`."""
         from fastconv import train
 
-        return train.predict(self, x, **options)
+        return train.predict(self, inputs_in_order("predict", x, self.graph), **options)
 
     def plan(self, batch: int, training: bool = True, input_shapes: Sequence[Shape] | None = None) -> MemoryPlan:
         """Return the bytes that a step of training, or a prediction, of `batch` samples takes; nothing is allocated."""
@@ -253,6 +223,6 @@ class Model(Network):
         if training:
             self._require_compiled("plan(training=True)")
         shapes = [(count, *shape) for shape in self._known_shapes("plan", input_shapes)]
-        mode = _TRAIN if training else _PREDICT
+        mode = TRAIN if training else PREDICT
         program = self._engine.plan(shapes, self._dtype, mode, self._losses if training else ())
         return memory_plan(program, self.optimizer)

@@ -83,13 +83,24 @@ class Network:
         return {name: layer for layer, name in self.graph.names.items()}
 
     def node(self, name: str) -> Node:
-        """Return the node of a layer that is used once, by the layer's name: a feature map to look at."""
+        """Return the node of a layer that is used once, or of an input, by name: a feature map to look at."""
+        inputs = {node.name: node for node in self.graph.inputs if node.name is not None}
         if name not in self.layers:
-            raise ValueError(f"Model.node: name must be one of {', '.join(self.layers)}, got {name!r}")
+            if name in inputs:
+                return inputs[name]
+            raise ValueError(f"Model.node: name must be one of {', '.join([*self.layers, *inputs])}, got {name!r}")
         nodes = [node for node in self.graph.nodes if node.layer is self.layers[name]]
         if len(nodes) > 1:
             raise ValueError(f"Model.node: {name!r} is used {len(nodes)} times; take a node of model.graph.nodes")
         return nodes[0]
+
+    def point(self, what: str, where: str | Node) -> Node:
+        """Return a node of this model, given as it is or by name."""
+        if isinstance(where, str):
+            return self.node(where)
+        if where not in self.graph.nodes:
+            raise ValueError(f"Model.{what} must be names or nodes of this model, got {where!r}")
+        return where
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -44,8 +44,8 @@ class Program:
         generator: np.random.Generator,
     ) -> None:
         self.mode = mode
-        loss_nodes = [_loss_node(node, loss) for node, loss in zip(graph.outputs, losses, strict=bool(losses))]
-        kept = {*graph.outputs, *mode.keep, *(node for node in loss_nodes if node is not None)}
+        loss_nodes = [loss_node(node, loss) for node, loss in zip(graph.outputs, losses, strict=bool(losses))]
+        kept = {*graph.outputs, *mode.keep, *mode.seeds, *(node for node in loss_nodes if node is not None)}
         steps, self._values = lower(graph, input_shapes, dtype, mode, kept, generator)
         self.steps = fuse(steps)
         self._sites = [
@@ -53,9 +53,12 @@ class Program:
             for node, loss in zip(loss_nodes, losses, strict=True)
             if node is not None and loss is not None
         ]
+        self._weights = mode.loss_weights or (1.0,) * len(self._sites)
+        self._seeds = {node: LossSite(None, self._values[node]) for node in mode.seeds}
         self._inputs = [self._values[node] for node in graph.inputs]
         self._outputs = [self._values[node] for node in graph.outputs]
-        self.schedule = Schedule(self._inputs, self.steps, self._sites, dtype, mode.with_backward)
+        sites = [*self._sites, *self._seeds.values()]
+        self.schedule = Schedule(self._inputs, self.steps, sites, dtype, mode.with_backward)
         self.arena_bytes = place(self.schedule.blocks)
         self.parameters = [parameter for layer in graph.layers for parameter in layer.parameters().values()]
         self._storage: list[Array] = []
@@ -64,7 +67,8 @@ class Program:
     @property
     def loss_scratch_bytes(self) -> int:
         """The most that a loss borrows while it runs."""
-        return max((-(-site.loss.kernel_bytes(site.value.shape) // 64) * 64 for site in self._sites), default=0)
+        found = (site.loss.kernel_bytes(site.value.shape) for site in self._sites if site.loss is not None)
+        return max((-(-nbytes // 64) * 64 for nbytes in found), default=0)
 
     # Binding
 
@@ -86,19 +90,33 @@ class Program:
             frame.buffers = {name: slot.array(arena) for name, slot in step.buffers.items()}
             if not step.layer.is_view(frame):
                 self._forward += step.layer.forward_calls(frame)
-        self._losses = [self._bind_loss(site, arena) for site in self._sites]
+        self._losses = [
+            self._bind_loss(site, weight, arena) for site, weight in zip(self._sites, self._weights, strict=True)
+        ]
         self._backward = self._bind_backward(arena) if self.mode.with_backward else []
         self._input_arrays = [value.slot.array(arena) for value in self._inputs]
         self._targets = [site.target.array(arena) for site in self._sites]
         self.outputs = [_channels_first(value, value.slot.array(arena)) for value in self._outputs]
 
-    def _bind_loss(self, site: LossSite, arena: NDArray[np.uint8]) -> Callable[[], float]:
+    def _bind_loss(self, site: LossSite, weight: float, arena: NDArray[np.uint8]) -> Callable[[], float]:
+        assert site.loss is not None
         buffers = {name: slot.array(arena) for name, slot in site.buffers.items()}
         grad = None if site.grad is None else site.grad.array(arena)
-        return site.loss.bind(site.value.slot.array(arena), site.target.array(arena), buffers, grad)
+        loss = site.loss.bind(site.value.slot.array(arena), site.target.array(arena), buffers, grad)
+        if weight == 1:
+            return loss
+
+        def weighted() -> float:
+            value = loss()
+            if grad is not None:
+                np.multiply(grad, weight, out=grad)
+            return value
+
+        return weighted
 
     def _bind_backward(self, arena: NDArray[np.uint8]) -> list[Call]:
-        calls: list[Call] = [_transfer(item, arena) for site in self._sites for item in site.after]
+        sites = [*self._sites, *self._seeds.values()]
+        calls: list[Call] = [_transfer(item, arena) for site in sites for item in site.after]
         calls += [partial(slot.array(arena).fill, 0) for slot in self.schedule.zeros]
         written: set[Parameter] = set()
         for step in reversed(self.steps):
@@ -132,6 +150,7 @@ class Program:
     def load_targets(self, targets: Sequence[NDArray[Any]], layout: str) -> None:
         """Check and copy the losses' targets, one for each output that has a loss."""
         for site, into, target in zip(self._sites, self._targets, targets, strict=True):
+            assert site.loss is not None
             site.loss.load_target(target, site.value.shape, into, layout)
 
     def forward(self) -> None:
@@ -139,7 +158,7 @@ class Program:
             call()
 
     def losses(self) -> list[float]:
-        """Return the losses; with backward this also writes the first gradients."""
+        """Return the losses, without their weights; with backward this also writes the first gradients."""
         return [loss() for loss in self._losses]
 
     def backward(self) -> None:
@@ -165,6 +184,12 @@ class Program:
         value = self._values[node]
         return _channels_first(value, value.slot.array(self.arena))
 
+    def seed_of(self, node: Node) -> Array | None:
+        """Return a view to write the gradient of a node among `mode.seeds` into; None where nobody wants it."""
+        site = self._seeds[node]
+        assert self.arena is not None
+        return None if site.grad is None else _channels_first(site.value, site.grad.array(self.arena))
+
     def grad_of(self, node: Node) -> Array:
         """Return a view of a gradient among `mode.keep_grad`."""
         value = self._values[node]
@@ -173,7 +198,7 @@ class Program:
         return _channels_first(value, value.grad.array(self.arena))
 
 
-def _loss_node(output: Node, loss: Loss | None) -> Node | None:
+def loss_node(output: Node, loss: Loss | None) -> Node | None:
     """Where the loss of an output is taken: before the Softmax that a cross entropy has in itself."""
     if loss is None:
         return None

@@ -20,9 +20,9 @@ from fastconv.nn.steps import Step, Transfer, Value
 
 @dataclass(eq=False)
 class LossSite:
-    """A loss at a value, and where its arrays will lie."""
+    """A loss at a value, and where its arrays will lie. Without a loss the gradient is written from outside."""
 
-    loss: Loss
+    loss: Loss | None
     value: Value
     target: Slot = field(init=False)
     buffers: dict[str, Slot] = field(default_factory=dict)
@@ -126,12 +126,13 @@ class Schedule:
     def _make_losses(self) -> None:
         for site in self._sites:
             shape, value = site.value.shape, site.value
-            site.target = self._slot(*site.loss.target_buffer(shape, self._dtype), "targets")
-            site.target.use(0)
-            site.target.use(self._loss_time)
-            for name, spec in site.loss.buffers(shape, self._dtype).items():
-                site.buffers[name] = self._slot(*spec, "buffers")
-                site.buffers[name].use(self._loss_time)
+            if site.loss is not None:
+                site.target = self._slot(*site.loss.target_buffer(shape, self._dtype), "targets")
+                site.target.use(0)
+                site.target.use(self._loss_time)
+                for name, spec in site.loss.buffers(shape, self._dtype).items():
+                    site.buffers[name] = self._slot(*spec, "buffers")
+                    site.buffers[name].use(self._loss_time)
             value.slot.use(self._loss_time)
             if self._with_backward and value.requires_grad:
                 site.grad, transfers = self._contribute(value, self._loss_time)

@@ -88,6 +88,8 @@ class Mode:
     algo: Algorithm = "auto"  # of convolutions that do not choose for themselves
     keep: tuple[Node, ...] = ()  # feature maps to be read after the run
     keep_grad: tuple[Node, ...] = ()  # nodes whose gradient is to be read
+    seeds: tuple[Node, ...] = ()  # nodes at which a gradient is given from outside
+    loss_weights: tuple[float, ...] = ()  # one for each loss; none at all: 1
 
 
 def lower(

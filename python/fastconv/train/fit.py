@@ -8,11 +8,12 @@ from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastconv.data import BatchLoader
-from fastconv.data.loader import Transform, check_numbers
+from fastconv.data.loader import Columns, Transform, count_samples
 from fastconv.metrics import WeightedMean
+from fastconv.nn.batch import run_in_slices
+from fastconv.ops import arguments
 from fastconv.train.callbacks import Callback, History
 from fastconv.train.checkpoint import CheckpointFolder
 from fastconv.train.interrupt import Interruption, TrainingInterrupted
@@ -22,13 +23,13 @@ from fastconv.train.trainable import Trainable
 
 __all__ = ["evaluate", "fit", "predict"]
 
-Arrays = tuple[NDArray[Any], NDArray[Any]]
+Arrays = tuple[Columns, Columns]
 
 
 def fit(
     model: Trainable,
-    x: NDArray[Any],
-    y: NDArray[Any],
+    x: Columns,
+    y: Columns,
     *,
     epochs: int = 1,
     batch_size: int = 32,
@@ -54,8 +55,8 @@ def fit(
     model
         `fastconv.nn.Model`, compiled.
     x, y
-        Samples and targets. Each batch is cast to the type of the parameters (integer targets to int64) and never
-        rescaled; see `fastconv.data.Rescale`.
+        Samples and targets: arrays, or tuples of arrays for several inputs or several losses. Each batch is cast to the
+        type of the parameters (integer targets to int64) and never rescaled; see `fastconv.data.Rescale`.
     epochs
         Number of the epoch to end with: a resumed run, or one with `initial_epoch`, trains only what is missing.
     batch_size
@@ -89,6 +90,8 @@ def fit(
     History
         The figures of each epoch.
     """
+    epochs = arguments.integer("fit", "epochs", epochs)
+    batch_size = arguments.integer("fit", "batch_size", batch_size)
     if epochs < 1:
         raise ValueError(f"fit: epochs must be at least 1, got {epochs}")
     if not 0 <= initial_epoch < epochs:
@@ -109,7 +112,7 @@ def fit(
             callback.on_train_begin()
         try:
             if folder is not None:
-                _open_run(run, folder, resume, x.shape[1:])
+                _open_run(run, folder, resume, x)
             _train(run, judge, folder, interruption)
         finally:
             run.interrupted = interruption.signal_number is not None
@@ -120,21 +123,28 @@ def fit(
 
 
 def _split_validation(
-    x: NDArray[Any], y: NDArray[Any], validation_data: Arrays | None, share: float
-) -> tuple[NDArray[Any], NDArray[Any], Arrays | None]:
+    x: Columns, y: Columns, validation_data: Arrays | None, share: float
+) -> tuple[Columns, Columns, Arrays | None]:
     if not 0 <= share < 1:
         raise ValueError(f"fit: validation_split must lie between 0 and 1, got {share}")
     if validation_data is not None and share:
         raise ValueError(f"fit: validation_split must be 0 beside validation_data, got {share}")
     if not share:
         return x, y, validation_data
-    kept = len(x) - int(len(x) * share)
-    if kept == len(x):
-        raise ValueError(f"fit: validation_split must leave at least one of {len(x)} samples to judge by, got {share}")
-    return x[:kept], y[:kept], (x[kept:], y[kept:])
+    samples = count_samples("fit", "x", x)
+    count_samples("fit", "y", y)
+    kept = samples - int(samples * share)
+    if kept == samples:
+        raise ValueError(f"fit: validation_split must leave at least one of {samples} samples to judge by, got {share}")
+    first, rest = slice(kept), slice(kept, None)
+    return _rows(x, first), _rows(y, first), (_rows(x, rest), _rows(y, rest))
 
 
-def _open_run(run: Run, folder: CheckpointFolder, resume: bool, x_shape: tuple[int, ...]) -> None:
+def _rows(arrays: Columns, rows: slice) -> Columns:
+    return tuple(array[rows] for array in arrays) if isinstance(arrays, list | tuple) else arrays[rows]
+
+
+def _open_run(run: Run, folder: CheckpointFolder, resume: bool, x: Columns) -> None:
     if not resume and folder.files():
         raise FileExistsError(
             f"fit: checkpoint must be a folder without checkpoints, unless resume=True continues them, "
@@ -142,7 +152,7 @@ def _open_run(run: Run, folder: CheckpointFolder, resume: bool, x_shape: tuple[i
         )
     state = folder.load() if resume else None
     if state is not None:
-        run.model.predict_on_batch(np.zeros((1, *x_shape), run.model.dtype))  # a model may be built by what it sees
+        run.model.predict_on_batch(_rows(x, slice(1)))  # a model may be built by what it sees
         run.restore(state)
 
 
@@ -154,7 +164,7 @@ def _train(run: Run, judge: BatchLoader | None, folder: CheckpointFolder | None,
         for callback in run.callbacks:
             callback.on_epoch_begin(run.epoch)
         for x, y in run.loader.rest():
-            _train_batch(run, x, y)
+            _train_batch(run, x, y, _size(x))
             _end_if_interrupted(run, folder, interruption)
             if run.stopped():
                 return
@@ -175,14 +185,19 @@ def _train(run: Run, judge: BatchLoader | None, folder: CheckpointFolder | None,
         _end_if_interrupted(run, folder, interruption)
 
 
-def _train_batch(run: Run, x: NDArray[Any], y: NDArray[Any]) -> None:
+def _train_batch(run: Run, x: Any, y: Any, samples: int) -> None:
     for callback in run.callbacks:
         callback.on_batch_begin(run.step)
     logs = run.model.train_on_batch(x, y)
-    run.means.add(logs, len(x))
+    run.means.add(logs, samples)
     for callback in run.callbacks:
         callback.on_batch_end(run.step, logs)
     run.step += 1
+
+
+def _size(x: Any) -> int:
+    """Return the number of samples in a batch."""
+    return len(x[0]) if isinstance(x, tuple) else len(x)
 
 
 def _end_if_interrupted(run: Run, folder: CheckpointFolder | None, interruption: Interruption) -> None:
@@ -198,14 +213,14 @@ def _judge(model: Trainable, loader: BatchLoader, interruption: Interruption | N
     """Mean figures over one pass; an interrupted pass ends early, and its result is not used."""
     means = WeightedMean()
     for x, y in loader:
-        means.add(model.test_on_batch(x, y), len(x))
+        means.add(model.test_on_batch(x, y), _size(x))
         if interruption is not None and interruption.signal_number is not None:
             break
     return means.result()
 
 
 def evaluate(
-    model: Trainable, x: NDArray[Any], y: NDArray[Any], *, batch_size: int = 256, verbose: bool = False
+    model: Trainable, x: Columns, y: Columns, *, batch_size: int = 256, verbose: bool = False
 ) -> dict[str, float]:
     """Return the loss and the metrics over all samples.
 
@@ -214,7 +229,7 @@ def evaluate(
     model
         `fastconv.nn.Model`, compiled.
     x, y
-        Samples and targets, cast as in `fit`.
+        Samples and targets, or tuples of them, cast as in `fit`.
     batch_size
         Samples at a time. Default: 256.
     verbose
@@ -231,7 +246,7 @@ def evaluate(
     return figures
 
 
-def predict(model: Trainable, x: NDArray[Any], *, batch_size: int = 256) -> Any:
+def predict(model: Trainable, x: Columns, *, batch_size: int = 256) -> Any:
     """Return the model's outputs for all samples.
 
     Parameters
@@ -239,7 +254,8 @@ def predict(model: Trainable, x: NDArray[Any], *, batch_size: int = 256) -> Any:
     model
         `fastconv.nn.Model`; it need not be compiled.
     x
-        Samples, cast to the type of the parameters. None at all give an empty result.
+        Samples, cast to the type of the parameters; a tuple of arrays for several inputs. No samples give an empty
+        result.
     batch_size
         Samples at a time. Default: 256.
 
@@ -250,15 +266,5 @@ def predict(model: Trainable, x: NDArray[Any], *, batch_size: int = 256) -> Any:
     """
     if batch_size < 1:
         raise ValueError(f"predict: batch_size must be at least 1, got {batch_size}")
-    check_numbers("predict", "x", x)
-    results: list[NDArray[Any]] = []
-    outputs: Any = ()
-    for begin in range(0, max(len(x), 1), batch_size):
-        rows = slice(begin, begin + batch_size)
-        outputs = model.predict_on_batch(np.ascontiguousarray(x[rows], model.dtype))
-        parts = outputs if isinstance(outputs, tuple) else (outputs,)
-        if not results:
-            results = [np.empty((len(x), *part.shape[1:]), part.dtype) for part in parts]
-        for result, part in zip(results, parts, strict=True):
-            result[rows] = part
-    return tuple(results) if isinstance(outputs, tuple) else results[0]
+    count_samples("predict", "x", x)
+    return run_in_slices(model.predict_on_batch, x, batch_size)

@@ -1,0 +1,193 @@
+"""CompiledNetwork: a network with losses, metrics and an optimiser, one batch at a time. `Model` does the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastconv import losses, optim
+from fastconv.losses import Loss
+from fastconv.nn.batch import Arrays, check_inputs, check_targets, in_order
+from fastconv.nn.frame import Shape
+from fastconv.nn.graph import Node
+from fastconv.nn.network import Network
+from fastconv.nn.program import Program
+from fastconv.nn.steps import Mode
+from fastconv.ops import arguments
+from fastconv.optim import Optimizer
+
+Metric: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], float]
+
+PREDICT = Mode()
+TRAIN = Mode(training=True, with_backward=True)
+
+
+class CompiledNetwork(Network):
+    """What `compile` adds to a network; see `Model`."""
+
+    def __init__(
+        self,
+        inputs: Node | Sequence[Node],
+        outputs: Node | Sequence[Node],
+        *,
+        seed: int | np.random.Generator = 0,
+        dtype: DTypeLike = "float32",
+        layout: str = "NCHW",
+        algo: str = "auto",
+    ) -> None:
+        super().__init__(inputs, outputs, seed=seed, dtype=dtype, layout=layout, algo=algo)
+        self.optimizer: Optimizer | None = None
+        self._losses: tuple[Loss | None, ...] = ()
+        self._loss_weights: tuple[float, ...] = ()  # one for each loss; none at all: 1
+        self._metrics: tuple[dict[str, Metric], ...] = ()  # one for each output
+
+    def compile(
+        self,
+        optimizer: str | Optimizer = "rmsprop",
+        loss: str | Loss | Sequence[str | Loss | None] | Mapping[str, str | Loss] = "cross_entropy",
+        metrics: Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]] = (),
+        loss_weights: Sequence[float] | Mapping[str, float] | None = None,
+    ) -> None:
+        """Choose how the model is trained.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer
+            See `fastconv.optim.get`.
+        loss : str or Loss, or one for each output, or a mapping of output names to them
+            See `fastconv.losses.get`; None, or no entry, for an output that isn't trained. Several losses are added.
+            An output is called as its layer.
+        metrics : sequence of str or callable, or a mapping of output names to such sequences
+            See `fastconv.metrics.get`; a callable takes (output, target) and returns a float.
+        loss_weights : sequence of float, or mapping of output names to them, optional
+            What each output's loss is multiplied by in the sum; 1 where nothing is said.
+        """
+        names = self.graph.output_names()
+        chosen: Sequence[Any] = (
+            [loss] if isinstance(loss, str | Loss) else in_order("compile", "loss", loss, names, "output")
+        )
+        if len(chosen) != len(names):
+            raise ValueError(f"Model.compile: loss must name one for each of {len(names)} outputs, got {loss!r}")
+        resolved = tuple(None if one is None else losses.get(one) for one in chosen)
+        if not any(resolved):
+            raise ValueError("Model.compile: at least one output must have a loss")
+        weights = in_order("compile", "loss_weights", loss_weights, names, "output")
+        self._loss_weights = _checked_weights(weights, resolved)
+        each = in_order("compile", "metrics", metrics, names, "output")
+        self._metrics = tuple(
+            _named_metrics(each[place] or () if isinstance(metrics, Mapping) else metrics)
+            for place in range(len(names))
+        )
+        self.optimizer, self._losses = optim.get(optimizer), resolved
+
+    @property
+    def loss(self) -> Loss | tuple[Loss | None, ...] | None:
+        """The loss, or one for each output; None before `compile`."""
+        return self._losses[0] if len(self._losses) == 1 else (self._losses or None)
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics by name, of all outputs together."""
+        return {name: metric for each in self._metrics for name, metric in each.items()}
+
+    def _require_compiled(self, what: str) -> Optimizer:
+        if self.optimizer is None:
+            raise RuntimeError(f"Model.{what}: call model.compile(optimizer, loss) first")
+        return self.optimizer
+
+    def _arrays(self, what: str, x: Arrays) -> tuple[list[NDArray[Any]], list[Shape]]:
+        """Return the input arrays and their logical shapes, and build the model if that is still to be done."""
+        arrays, shapes = check_inputs(what, x, self.graph, self.layout)
+        if not self._built:
+            self.build([shape[1:] for shape in shapes])
+        return arrays, shapes
+
+    def train_on_batch(self, x: Arrays, y: Arrays) -> dict[str, float]:
+        """Do one step of training; returns "loss" and the metrics, computed before the step."""
+        optimizer = self._require_compiled("train_on_batch")
+        arrays, shapes = self._arrays("train_on_batch", x)
+        targets = check_targets("train_on_batch", y, self.graph, self._losses, shapes[0][0])
+        mode = replace(TRAIN, loss_weights=self._loss_weights)
+        with self._engine.lock:
+            program = self._engine.program(shapes, self._dtype, mode, self._losses)
+            program.load(arrays, self.layout)
+            program.load_targets(targets, self.layout)
+            program.forward()
+            logs = self._logs(program, targets, program.losses())
+            program.backward()
+            optimizer.step(self.parameters())
+        return logs
+
+    def test_on_batch(self, x: Arrays, y: Arrays) -> dict[str, float]:
+        """Return "loss" and the metrics of a batch."""
+        self._require_compiled("test_on_batch")
+        arrays, shapes = self._arrays("test_on_batch", x)
+        targets = check_targets("test_on_batch", y, self.graph, self._losses, shapes[0][0])
+        with self._engine.lock:
+            program = self._engine.program(shapes, self._dtype, PREDICT, self._losses)
+            program.load(arrays, self.layout)
+            program.load_targets(targets, self.layout)
+            program.forward()
+            return self._logs(program, targets, program.losses())
+
+    def _total(self, found: Sequence[float]) -> float:
+        weights = self._loss_weights or (1.0,) * len(found)
+        return sum(weight * loss for weight, loss in zip(weights, found, strict=True))
+
+    def _logs(self, program: Program, targets: Sequence[NDArray[Any]], found: Sequence[float]) -> dict[str, float]:
+        logs = {"loss": self._total(found)}
+        places = [place for place, loss in enumerate(self._losses) if loss is not None]
+        for place, target, value in zip(places, targets, found, strict=True):
+            node = self.graph.outputs[place]
+            named = node.layer is not None and node.layer.name is not None and self.graph.output_names()[place]
+            prefix = "" if len(places) == 1 else f"{named or f'output_{place}'}_"
+            if prefix:
+                logs[f"{prefix}loss"] = value
+            for name, metric in self._metrics[place].items():
+                logs[prefix + name] = metric(program.outputs[place], target)
+        return logs
+
+    def predict_on_batch(self, x: Arrays) -> Any:
+        """Return the output for a batch, a new array; a tuple of them where the model has several outputs."""
+        arrays, shapes = self._arrays("predict_on_batch", x)
+        with self._engine.lock:
+            program = self._engine.program(shapes, self._dtype, PREDICT)
+            program.load(arrays, self.layout)
+            program.forward()
+            results = program.results(self.layout)
+        return results[0] if len(results) == 1 else results
+
+
+def _checked_weights(weights: Any, chosen: Sequence[Loss | None]) -> tuple[float, ...]:
+    """Return a weight for each output that has a loss, or nothing where all are 1."""
+    if weights is None:
+        return ()
+    if not isinstance(weights, list | tuple) or len(weights) != len(chosen):
+        raise ValueError(
+            f"Model.compile: loss_weights must hold one for each of {len(chosen)} outputs, got {weights!r}"
+        )
+    for weight in weights:
+        if weight is not None and (isinstance(weight, bool) or not isinstance(weight, int | float | np.number)):
+            raise TypeError(f"Model.compile: loss_weights must be numbers, got {arguments.describe(weight)}")
+        if weight is not None and not math.isfinite(weight):
+            raise ValueError(f"Model.compile: loss_weights must be finite, got {weight}")
+    pairs = zip(weights, chosen, strict=True)
+    found = tuple(1.0 if weight is None else float(weight) for weight, loss in pairs if loss is not None)
+    return () if all(weight == 1 for weight in found) else found
+
+
+def _named_metrics(metrics: Any) -> dict[str, Metric]:
+    from fastconv import metrics as known_metrics
+
+    if isinstance(metrics, str):
+        raise TypeError(f"Model.compile: metrics must be a sequence, got {metrics!r}; write [{metrics!r}]")
+    named: dict[str, Metric] = {}
+    for metric in metrics:
+        function = known_metrics.get(metric)
+        named[metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)] = function
+    return named
