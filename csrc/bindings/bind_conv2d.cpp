@@ -1,6 +1,7 @@
 // Convolution: its geometry and its passes.
 #include "bindings/array.h"
 #include "bindings/packed_weight.h"
+#include "core/conv_transpose2d_shape.h"
 #include "cpu/conv2d.h"
 #include "cpu/isa.h"
 
@@ -12,8 +13,8 @@ namespace {
 using Pair = std::array<std::int64_t, 2>;
 using PaddingPairs = std::array<Pair, 2>;
 
-Conv2dShape make_shape(const py::tuple& input_shape, const py::tuple& weight_shape, const Pair& stride,
-                       const py::object& padding, const Pair& dilation, std::int64_t groups, const std::string& op) {
+Conv2dOptions make_options(const Pair& stride, const py::object& padding, const Pair& dilation, std::int64_t groups,
+                           const std::string& op) {
   Conv2dOptions options;
   options.stride = stride;
   options.dilation = dilation;
@@ -24,8 +25,22 @@ Conv2dShape make_shape(const py::tuple& input_shape, const py::tuple& weight_sha
     const auto pairs = padding.cast<PaddingPairs>();
     options.padding = {pairs[0][0], pairs[0][1], pairs[1][0], pairs[1][1]};
   }
+  return options;
+}
+
+Conv2dShape make_shape(const py::tuple& input_shape, const py::tuple& weight_shape, const Pair& stride,
+                       const py::object& padding, const Pair& dilation, std::int64_t groups, const std::string& op) {
   return make_conv2d_shape(op, shape4_of(op.c_str(), "input", input_shape),
-                           shape4_of(op.c_str(), "weight", weight_shape), options);
+                           shape4_of(op.c_str(), "weight", weight_shape),
+                           make_options(stride, padding, dilation, groups, op));
+}
+
+Conv2dShape make_transposed(const py::tuple& input_shape, const py::tuple& weight_shape, const Pair& stride,
+                            const py::object& padding, const Pair& dilation, std::int64_t groups,
+                            const Pair& output_padding, const std::optional<Pair>& output_size, const std::string& op) {
+  return make_conv_transpose2d_shape(
+      op, shape4_of(op.c_str(), "input", input_shape), shape4_of(op.c_str(), "weight", weight_shape),
+      {make_options(stride, padding, dilation, groups, op), output_padding, output_size});
 }
 
 py::tuple as_tuple(const Shape4& s) { return py::make_tuple(s[0], s[1], s[2], s[3]); }
@@ -80,8 +95,32 @@ void backward_input(const Conv2dShape& shape, const py::array& weight, const py:
   const void* packed = check_packed(op, packed_weight, shape, Pass::backward_input, algorithm, dtype);
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
-    conv2d_backward_input(shape, static_cast<const T*>(w), static_cast<const T*>(g), static_cast<T*>(out), layout,
-                          algorithm, static_cast<const T*>(packed));
+    conv2d_backward_input<T>(shape, static_cast<const T*>(w), static_cast<const T*>(g), nullptr, static_cast<T*>(out),
+                             layout, Activation::none, algorithm, static_cast<const T*>(packed));
+  });
+}
+
+void transpose_forward(const Conv2dShape& shape, const py::array& input, const py::array& weight,
+                       const OptionalArray& bias, py::array& output, const std::string& layout_name,
+                       const std::string& activation_name, const std::string& algo,
+                       const OptionalArray& packed_weight) {
+  const char* op = "conv_transpose2d";
+  const Layout layout = parse_layout(op, layout_name);
+  const Activation activation = parse_activation(op, activation_name);
+  const Algorithm algorithm = parse_algorithm(op, algo);
+  const DType dtype = dtype_of(op, "input", input);
+  check_array(op, "input", input, dtype, data_shape(shape.output_shape(), layout));
+  check_array(op, "weight", weight, dtype, data_shape(shape.weight_shape(), Layout::nchw));
+  if (bias) check_array(op, "bias", *bias, dtype, {shape.ic});
+  check_output(op, "output", output, dtype, data_shape(shape.input_shape(), layout));
+  check_no_overlap(op, "output", output, "input", input);
+  check_no_overlap(op, "output", output, "weight", weight);
+  if (bias) check_no_overlap(op, "output", output, "bias", *bias);
+  const void* packed = check_packed(op, packed_weight, shape, Pass::backward_input, algorithm, dtype);
+  dispatch(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    conv2d_backward_input<T>(shape, data<T>(weight), data<T>(input), data_or_null<T>(bias), mutable_data<T>(output),
+                             layout, activation, algorithm, static_cast<const T*>(packed));
   });
 }
 
@@ -185,6 +224,12 @@ void bind_conv2d(py::module_& m) {
       .def_property_readonly("groups", [](const Conv2dShape& s) { return s.groups; })
       .def_property_readonly("flops", &Conv2dShape::flops);
 
+  m.def("conv_transpose2d_shape", &make_transposed, py::arg("input_shape"), py::arg("weight_shape"), py::arg("stride"),
+        py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("output_padding"),
+        py::arg("output_size").none(true), py::arg("op") = "conv_transpose2d");
+  m.def("conv_transpose2d_forward", &transpose_forward, py::arg("shape"), py::arg("input"), py::arg("weight"),
+        py::arg("bias").none(true), py::arg("output"), py::kw_only(), py::arg("layout"), py::arg("activation") = "none",
+        py::arg("algo") = "auto", py::arg("packed_weight") = py::none());
   m.def("conv2d_forward", &forward, py::arg("shape"), py::arg("input"), py::arg("weight"), py::arg("bias").none(true),
         py::arg("output"), py::kw_only(), py::arg("layout"), py::arg("activation") = "none", py::arg("algo") = "auto",
         py::arg("packed_weight") = py::none(), py::arg("max_pool") = false);

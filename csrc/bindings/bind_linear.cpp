@@ -63,8 +63,8 @@ void backward_input(const py::array& weight, const py::array& grad_output, py::a
   const void* packed = check_packed(op, packed_weight, shape, Pass::backward_input, Algorithm::automatic, dtype);
   dispatch(dtype, [&](auto zero) {
     using T = decltype(zero);
-    conv2d_backward_input(shape, static_cast<const T*>(w), static_cast<const T*>(g), static_cast<T*>(out), Layout::nhwc,
-                          Algorithm::automatic, static_cast<const T*>(packed));
+    conv2d_backward_input<T>(shape, static_cast<const T*>(w), static_cast<const T*>(g), nullptr, static_cast<T*>(out),
+                             Layout::nhwc, Activation::none, Algorithm::automatic, static_cast<const T*>(packed));
   });
 }
 

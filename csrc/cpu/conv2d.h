@@ -27,9 +27,10 @@ void conv2d_forward(const Conv2dShape& shape, const T* input, const T* weight, c
 template <class T>
 bool fuses_max_pool(const Conv2dShape& shape, Algorithm algorithm);
 Shape4 max_pooled_shape(const Conv2dShape& shape);
+// As a transposed convolution it has a bias of IC values, or null, and an activation.
 template <class T>
-void conv2d_backward_input(const Conv2dShape& shape, const T* weight, const T* grad_output, T* grad_input,
-                           Layout layout, Algorithm algorithm, const T* packed);
+void conv2d_backward_input(const Conv2dShape& shape, const T* weight, const T* grad_output, const T* bias,
+                           T* grad_input, Layout layout, Activation activation, Algorithm algorithm, const T* packed);
 // accumulate: add to what grad_weight holds.
 template <class T>
 void conv2d_backward_weight(const Conv2dShape& shape, const T* input, const T* grad_output, T* grad_weight,

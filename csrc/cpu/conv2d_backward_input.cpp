@@ -76,24 +76,28 @@ WeightView<T> backward_input_weight(const Conv2dShape& s, const BackwardInputPha
 
 namespace {
 
-// Input positions of a phase that no tap reaches have no gradient.
+// Input positions of a phase that no tap reaches have no gradient; a transposed convolution has its bias there.
 template <class T>
-void zero_phase(const Conv2dShape& s, const BackwardInputPhase& phase, T* grad_input) {
+void fill_phase(const Conv2dShape& s, const BackwardInputPhase& phase, const T* bias, Activation activation,
+                T* grad_input) {
+  const auto value = [&](std::int64_t c) {
+    return !bias || (activation == Activation::relu && bias[c] <= T(0)) ? T(0) : bias[c];
+  };
   parallel_for(s.n * phase.h.positions, threads_for(static_cast<double>(s.n * s.ih) * static_cast<double>(s.iw * s.ic)),
                [&](std::int64_t task, int) {
                  const std::int64_t image = task / phase.h.positions;
                  const std::int64_t ih = phase.row + task % phase.h.positions * s.stride_h;
                  T* row = grad_input + (image * s.ih + ih) * s.iw * s.ic;
                  for (std::int64_t iw = phase.column; iw < s.iw; iw += s.stride_w)
-                   std::fill(row + iw * s.ic, row + (iw + 1) * s.ic, T(0));
+                   for (std::int64_t c = 0; c < s.ic; ++c) row[iw * s.ic + c] = value(c);
                });
 }
 
 }  // namespace
 
 template <class T>
-void conv2d_backward_input(const Conv2dShape& s, const T* weight, const T* grad_output, T* grad_input, Layout layout,
-                           Algorithm algorithm, const T* packed) {
+void conv2d_backward_input(const Conv2dShape& s, const T* weight, const T* grad_output, const T* bias, T* grad_input,
+                           Layout layout, Activation activation, Algorithm algorithm, const T* packed) {
   if (s.n == 0) return;
   const ChannelsLastInput<T> source(s.output_shape(), layout, grad_output);
   const ChannelsLastOutput<T> target(s.input_shape(), layout, grad_input);
@@ -105,19 +109,23 @@ void conv2d_backward_input(const Conv2dShape& s, const T* weight, const T* grad_
     packed = own.as<T>();
   }
   if (choice.method() == Method::grouped) {
-    grouped_backward_input(s, packed, source.data(), target.data(), target.data() == grad_input);
+    grouped_backward_input(s, packed, source.data(), bias, target.data(), activation, target.data() == grad_input);
   } else if (choice.method() == Method::fold) {
     FoldConv<T> p = backward_input_fold<T>(s);
     p.source = source.data();
     p.weight = packed;
+    p.bias = bias;
     p.target = target.data();
+    p.activation = activation;
     run_fold(p);
   } else {
     for_each_phase(s, [&](const BackwardInputPhase& phase) {
-      if (phase.no_taps()) return zero_phase(s, phase, target.data());
+      if (phase.no_taps()) return fill_phase(s, phase, bias, activation, target.data());
       DirectConv<T> p = backward_input_problem<T>(s, phase);
       p.source = source.data();
       p.weight = packed;
+      p.bias = bias;
+      p.activation = activation;
       p.output = target.data() + (phase.row * s.iw + phase.column) * s.ic;
       p.may_stream = target.data() == grad_input;
       run_problem(choice, p, backward_input_weight(s, phase, weight));
@@ -131,9 +139,9 @@ template DirectConv<float> backward_input_problem(const Conv2dShape&, const Back
 template DirectConv<double> backward_input_problem(const Conv2dShape&, const BackwardInputPhase&);
 template WeightView<float> backward_input_weight(const Conv2dShape&, const BackwardInputPhase&, const float*);
 template WeightView<double> backward_input_weight(const Conv2dShape&, const BackwardInputPhase&, const double*);
-template void conv2d_backward_input(const Conv2dShape&, const float*, const float*, float*, Layout, Algorithm,
-                                    const float*);
-template void conv2d_backward_input(const Conv2dShape&, const double*, const double*, double*, Layout, Algorithm,
-                                    const double*);
+template void conv2d_backward_input(const Conv2dShape&, const float*, const float*, const float*, float*, Layout,
+                                    Activation, Algorithm, const float*);
+template void conv2d_backward_input(const Conv2dShape&, const double*, const double*, const double*, double*, Layout,
+                                    Activation, Algorithm, const double*);
 
 }  // namespace fastconv

@@ -180,8 +180,8 @@ void grouped_forward(const Conv2dShape& s, const T* input, const T* packed, cons
 }
 
 template <class T>
-void grouped_backward_input(const Conv2dShape& s, const T* packed, const T* grad_output, T* grad_input,
-                            bool may_stream) {
+void grouped_backward_input(const Conv2dShape& s, const T* packed, const T* grad_output, const T* bias, T* grad_input,
+                            Activation activation, bool may_stream) {
   const int threads = grouped_threads(s);
   const bool stream = may_stream && grouped_streams<T>(s, Pass::backward_input) && aligned(grad_input);
   // Rows and columns of the first phase, which has the most; a task computes all phases of them.
@@ -199,6 +199,8 @@ void grouped_backward_input(const Conv2dShape& s, const T* packed, const T* grad
                  (phase.w.first_tap + (a.taps_w - 1) * phase.w.tap_stride) * a.weight_tap_w;
       a.weight_tap_h *= -phase.h.tap_stride;
       a.weight_tap_w *= -phase.w.tap_stride;
+      a.bias = bias;
+      a.activation = activation;
       if (phase.no_taps()) a.taps_h = a.taps_w = 0, a.weight = packed;
       a.source = grad_output + task.image * s.oh * a.source_row;
       a.output = grad_input + task.image * image + (phase.row * s.iw + phase.column) * s.ic;
@@ -310,8 +312,10 @@ template void pack_grouped_weight(const Conv2dShape&, const double*, Pass, doubl
 template void grouped_forward(const Conv2dShape&, const float*, const float*, const float*, float*, Activation, bool);
 template void grouped_forward(const Conv2dShape&, const double*, const double*, const double*, double*, Activation,
                               bool);
-template void grouped_backward_input(const Conv2dShape&, const float*, const float*, float*, bool);
-template void grouped_backward_input(const Conv2dShape&, const double*, const double*, double*, bool);
+template void grouped_backward_input(const Conv2dShape&, const float*, const float*, const float*, float*, Activation,
+                                     bool);
+template void grouped_backward_input(const Conv2dShape&, const double*, const double*, const double*, double*,
+                                     Activation, bool);
 template std::int64_t grouped_backward_weight_elements<float>(const Conv2dShape&);
 template std::int64_t grouped_backward_weight_elements<double>(const Conv2dShape&);
 template void grouped_backward_weight(const Conv2dShape&, const float*, const float*, float*, bool);

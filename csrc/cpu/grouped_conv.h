@@ -31,8 +31,8 @@ template <class T>
 void grouped_forward(const Conv2dShape& shape, const T* input, const T* packed, const T* bias, T* output,
                      Activation activation, bool may_stream);
 template <class T>
-void grouped_backward_input(const Conv2dShape& shape, const T* packed, const T* grad_output, T* grad_input,
-                            bool may_stream);
+void grouped_backward_input(const Conv2dShape& shape, const T* packed, const T* grad_output, const T* bias,
+                            T* grad_input, Activation activation, bool may_stream);
 template <class T>
 void grouped_backward_weight(const Conv2dShape& shape, const T* input, const T* grad_output, T* grad_weight,
                              bool accumulate);

@@ -158,6 +158,33 @@ def conv2d_pack_weight(
 ) -> _Array:
     """Pack once, use often: valid while the weight and the active instruction set stay the same."""
 
+def conv_transpose2d_shape(
+    input_shape: _Shape4,
+    weight_shape: _Shape4,
+    stride: _Shape2,
+    padding: _Padding | str,
+    dilation: _Shape2,
+    groups: int,
+    output_padding: _Shape2,
+    output_size: _Shape2 | None,
+    op: str = "conv_transpose2d",
+) -> Conv2dShape:
+    """The convolution whose gradient of the input a transposed one is: its `input_shape` is the transposed output."""
+
+def conv_transpose2d_forward(
+    shape: Conv2dShape,
+    input: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    output: _Array,
+    *,
+    layout: _Layout,
+    activation: _Activation = "none",
+    algo: _Algorithm = "auto",
+    packed_weight: _Array | None = None,
+) -> None:
+    """conv2d_backward_input with a bias and an activation; weights are packed for that pass."""
+
 def conv2d_explain(
     shape: Conv2dShape, pass_name: _Pass, dtype_name: _DType, *, layout: _Layout, algo: _Algorithm = "auto"
 ) -> _Conv2dPlan: ...

@@ -13,6 +13,7 @@ from fastconv import _core
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
 from fastconv.ops.conv2d import conv2d_geometry
+from fastconv.ops.conv_transpose2d import conv_transpose2d_geometry
 from fastconv.ops.pool2d import pool2d_geometry
 from fastconv.ops.pool2d_passes import flag
 from fastconv.ops.slow_path import PassName, forced_copies, slow_notes
@@ -29,8 +30,11 @@ _POOL_PASSES: dict[str, PoolPassName] = {
     "avg_pool2d": "avg_forward",
     "avg_pool2d_backward": "avg_backward",
 }
+_FAMILIES = ("conv2d", "conv_transpose2d", "linear")
+# A transposed convolution runs the passes of the convolution in the other direction.
+_TRANSPOSED: dict[PassName, PassName] = {"forward": "backward_input", "backward_input": "forward"}
 _OPERATIONS = (
-    *(f"{family}_{suffix}".rstrip("_") for family in ("conv2d", "linear") for suffix in _PASSES),
+    *(f"{family}_{suffix}".rstrip("_") for family in _FAMILIES for suffix in _PASSES),
     *_POOL_PASSES,
 )
 
@@ -188,8 +192,8 @@ def explain(
     Parameters
     ----------
     op : str
-        "conv2d", "conv2d_backward_input", "conv2d_backward_weight", or the same of "linear"; "max_pool2d",
-        "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward".
+        "conv2d", "conv2d_backward_input", "conv2d_backward_weight", or the same of "conv_transpose2d" (explained for
+        the smallest output) and "linear"; "max_pool2d", "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward".
     input, weight : shape or ndarray
         Of the *forward* operation, in all passes. An array also tells its dtype, and whether its strides or alignment
         force a copy. Shapes of images are in the order of `layout`. For pooling `weight` is the `kernel_size`.
@@ -229,7 +233,8 @@ def explain(
         if isinstance(value, np.ndarray)
     }
     dtype_name = _dtype_name(op, arrays, dtype)
-    family, _, suffix = op.partition("_")
+    family = next(name for name in _FAMILIES if op == name or op.startswith(f"{name}_backward"))
+    suffix = op[len(family) + 1 :]
     pass_name = _PASSES[suffix]
     ndim = 2 if family == "linear" else 4
     input_shape, _ = arg.batch_shape(op, "input", arrays["input"].shape if "input" in arrays else input, ndim)
@@ -238,10 +243,16 @@ def explain(
         shape = _linear_geometry(op, input_shape, weight_shape)
         order = "NHWC"  # with one pixel both layouts are the same bytes: nothing is converted
         output_shape: tuple[int, ...] = shape.output_shape[:2]
+    elif family == "conv_transpose2d":
+        shape = conv_transpose2d_geometry(
+            op, input_shape, weight_shape, stride, padding, 0, groups, dilation, None, order
+        )
+        output_shape = arg.memory_shape(shape.input_shape, order)
     else:
         shape = conv2d_geometry(op, input_shape, weight_shape, stride, padding, dilation, groups, order)
         output_shape = arg.memory_shape(shape.output_shape, order)
-    plan = _core.conv2d_explain(shape, pass_name, dtype_name, layout=order, algo=chosen)
+    native = _TRANSPOSED.get(pass_name, pass_name) if family == "conv_transpose2d" else pass_name
+    plan = _core.conv2d_explain(shape, native, dtype_name, layout=order, algo=chosen)
     moved = math.prod(input_shape) + math.prod(weight_shape) + math.prod(output_shape)
     copies = forced_copies({name: arrays[name] for name in _READ_IN_PASS[pass_name] if name in arrays})
     return Explanation(

@@ -5,6 +5,7 @@ Layers declare what they compute; `Sequential` and `Model` connect them to a sta
 
 from fastconv.nn.activation import ReLU, Softmax
 from fastconv.nn.conv2d import Conv2d
+from fastconv.nn.conv_transpose2d import ConvTranspose2d
 from fastconv.nn.dropout import Dropout
 from fastconv.nn.flatten import Flatten
 from fastconv.nn.graph import Graph, Input, Node
@@ -22,6 +23,7 @@ __all__ = [
     "AvgPool2d",
     "Concat",
     "Conv2d",
+    "ConvTranspose2d",
     "Dropout",
     "Flatten",
     "GlobalAvgPool2d",

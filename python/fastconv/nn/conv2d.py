@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -124,10 +125,15 @@ class Conv2d(Layer):
         return {name: parameter for name, parameter in found.items() if parameter is not None}
 
     def _create_for(self, channels: int) -> None:
-        shape = (self.out_channels, channels // self.groups, *self.kernel_size)
-        self._weight = Parameter(np.zeros(shape, np.float32), "weight")
+        self._weight = Parameter(np.zeros(self._weight_shape(channels), np.float32), "weight")
         if self._with_bias:
             self._bias = Parameter(np.zeros(self.out_channels, np.float32), "bias")
+
+    def _weight_shape(self, channels: int) -> Shape:
+        return self.out_channels, channels // self.groups, *self.kernel_size
+
+    def _in_channels(self, weight: Parameter) -> int:
+        return weight.shape[1] * self.groups
 
     def create(self, *shapes: Shape) -> None:
         (shape,) = shapes
@@ -137,19 +143,25 @@ class Conv2d(Layer):
             self._create_for(shape[0])
 
     def _refuse(self, shape: Shape) -> None:
-        wanted = f"{self.groups} groups" if self._weight is None else f"C={self._weight.shape[1] * self.groups}"
+        wanted = f"{self.groups} groups" if self._weight is None else f"C={self._in_channels(self._weight)}"
         raise ValueError(f"{self.label}: input must be (N, C, H, W) with {wanted}, got a sample of shape {shape}")
 
     def draw(self, generator: np.random.Generator, relu_follows: bool) -> None:
         self.weight.data = init.weight(self.weight.shape, generator, relu_follows)
 
+    def _checked_weight_shape(self, shape: Shape) -> Shape4:
+        """Return the weight's shape if samples of `shape` have its channels."""
+        if len(shape) != 3 or shape[0] != self._in_channels(self.weight):
+            self._refuse(shape)
+        a, b, c, d = self.weight.shape
+        return a, b, c, d
+
     def geometry(self, batch: int, shape: Shape) -> _core.Conv2dShape:
         """Return the judged convolution of `batch` samples of `shape` (C, H, W)."""
-        if len(shape) != 3 or shape[0] != self.weight.shape[1] * self.groups:
-            self._refuse(shape)
+        weight = self._checked_weight_shape(shape)
         return _core.Conv2dShape(
             (batch, shape[0], shape[1], shape[2]),
-            _four(self.weight.shape),
+            weight,
             self.stride,
             self.padding,
             self.dilation,
@@ -183,10 +195,8 @@ class Conv2d(Layer):
             )
         return self._packed[key]
 
-    def forward_calls(self, frame: Frame) -> list[Call]:
-        geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
-        bias = None if self._bias is None else self._bias.data
-        run = partial(
+    def _forward(self, geometry: _core.Conv2dShape, frame: Frame, bias: Array | None) -> Callable[..., None]:
+        return partial(
             _core.conv2d_forward,
             geometry,
             frame.inputs[0],
@@ -198,6 +208,10 @@ class Conv2d(Layer):
             algo=self.algorithm(frame),
             max_pool=frame.max_pool,
         )
+
+    def forward_calls(self, frame: Frame) -> list[Call]:
+        geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
+        run = self._forward(geometry, frame, None if self._bias is None else self._bias.data)
         if frame.with_backward:
             return [run]
         packed = self.packed(geometry, self.algorithm(frame))
@@ -214,32 +228,20 @@ class Conv2d(Layer):
             calls.append(partial(_core.conv2d_backward_bias, grad, into, layout=layout, accumulate=more))
         if frame.wants(self.weight):
             into, more = self.weight.gradient(), frame.accumulates(self.weight)
-            calls.append(
-                partial(
-                    _core.conv2d_backward_weight,
-                    geometry,
-                    frame.inputs[0],
-                    grad,
-                    into,
-                    layout=layout,
-                    algo=algo,
-                    accumulate=more,
-                )
-            )
+            weight_gradient = self._weight_gradient(geometry, frame.inputs[0], grad, into)
+            calls.append(partial(weight_gradient, layout=layout, algo=algo, accumulate=more))
         grad_input: Array | None = frame.grad_inputs[0]
         if grad_input is not None:
-            calls.append(
-                partial(
-                    _core.conv2d_backward_input,
-                    geometry,
-                    self.weight.data,
-                    grad,
-                    grad_input,
-                    layout=layout,
-                    algo=algo,
-                )
-            )
+            calls.append(partial(self._input_gradient(geometry, grad, grad_input), layout=layout, algo=algo))
         return calls
+
+    def _weight_gradient(
+        self, geometry: _core.Conv2dShape, images: Array, grad: Array, into: Array
+    ) -> Callable[..., None]:
+        return partial(_core.conv2d_backward_weight, geometry, images, grad, into)
+
+    def _input_gradient(self, geometry: _core.Conv2dShape, grad: Array, into: Array) -> Callable[..., None]:
+        return partial(_core.conv2d_backward_input, geometry, self.weight.data, grad, into)
 
     @property
     def packed_bytes(self) -> int:
@@ -257,16 +259,16 @@ def _dtype_name(frame: Frame) -> Literal["float32", "float64"]:
     return "float32" if frame.dtype == np.float32 else "float64"
 
 
-def conv2d_bytes(geometry: _core.Conv2dShape, frame: Frame, algo: Algorithm = "auto") -> tuple[int, int]:
-    """Return scratch and packed bytes of one convolution, as `explain` tells them."""
+def conv2d_bytes(
+    geometry: _core.Conv2dShape, frame: Frame, algo: Algorithm = "auto", transposed: bool = False
+) -> tuple[int, int]:
+    """Return scratch and packed bytes of one convolution, as `explain` tells them.
+
+    `transposed`: forward is the gradient of the input, and that is forward.
+    """
     name = _dtype_name(frame)
-    passes: list[Literal["forward", "backward_input", "backward_weight"]] = ["forward"]
-    if frame.with_backward:
-        passes += ["backward_input", "backward_weight"]
+    passes: list[Literal["forward", "backward_input", "backward_weight"]]
+    passes = ["backward_input", "forward"] if transposed else ["forward", "backward_input"]
+    passes = [*passes, "backward_weight"] if frame.with_backward else passes[:1]
     plans = [_core.conv2d_explain(geometry, which, name, layout=frame.layout, algo=algo) for which in passes]
     return max(plan["scratch_bytes"] for plan in plans), plans[0]["packed_weight_bytes"]
-
-
-def _four(shape: Shape) -> Shape4:
-    a, b, c, d = shape
-    return a, b, c, d

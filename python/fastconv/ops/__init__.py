@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from fastconv.ops.activation import add, relu, relu_backward, softmax, softmax_backward
 from fastconv.ops.conv2d import conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight
+from fastconv.ops.conv_transpose2d import (
+    conv_transpose2d,
+    conv_transpose2d_backward_input,
+    conv_transpose2d_backward_weight,
+)
 from fastconv.ops.global_pool2d import (
     global_avg_pool2d,
     global_avg_pool2d_backward,
@@ -29,6 +34,9 @@ __all__ = [
     "conv2d_backward_bias",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "conv_transpose2d",
+    "conv_transpose2d_backward_input",
+    "conv_transpose2d_backward_weight",
     "cross_entropy",
     "cross_entropy_with_grad",
     "global_avg_pool2d",
