@@ -140,3 +140,34 @@ def test_bad_options() -> None:
         BatchLoader(X, Y, 4, seed=-1)
     with pytest.raises(ValueError, match="at most the 10 samples, got 11"):
         BatchLoader(X, Y, 11, drop_last=True)
+
+
+def test_tuples_of_arrays_give_tuples_of_batches() -> None:
+    second, third = X.astype(np.float64) + 0.5, Y * 0.25
+    loader = BatchLoader((X, second), [Y, third], 4, shuffle=True, seed=3, dtype=np.float32)
+    seen = 0
+    for (one, two), (label, figure) in loader:
+        assert (one.dtype, two.dtype, label.dtype, figure.dtype) == (np.float32, np.float32, np.int64, np.float32)
+        np.testing.assert_array_equal(one[:, 0], 2 * label)
+        np.testing.assert_array_equal(two, one + 0.5)
+        np.testing.assert_array_equal(figure, label * 0.25)
+        seen += len(one)
+    assert seen == len(loader) * 4 - 2 == 10
+    (one,), _ = next(iter(BatchLoader((X,), Y, 4, transform=lambda x, rng: (x[0] + 1,))))
+    np.testing.assert_array_equal(one, X[:4] + 1)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "error", "text"),
+    [
+        ((X, X[:3]), Y, ValueError, "all arrays of x must hold the same number of samples, got 10 and 3"),
+        ((X, X), (Y[:4], Y[:4]), ValueError, "x and y must hold the same number of samples, got 10 and 4"),
+        ((), Y, ValueError, "x must hold at least one array, got none"),
+        ((X[:0], X[:0]), (Y[:0],), ValueError, "x must hold at least one sample, got 0"),
+        ((X, np.array(["a"] * 10)), Y, TypeError, r"x\[1\] must hold numbers"),
+        ((X, [1.0] * 10), Y, TypeError, "x must be a numpy array, got tuple"),
+    ],
+)
+def test_tuples_that_do_not_fit_are_refused(x: Any, y: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        BatchLoader(x, y, 4)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import networks
+from fastconv.io import torch_names
 from fastconv.nn import Model
 
 torch = pytest.importorskip("torch")
@@ -56,3 +59,19 @@ def test_outputs_and_gradients_are_those_of_torch(
     assert model.train_on_batch(x, y)["loss"] == pytest.approx(loss.item(), abs=tolerance["atol"])
     for (name, parameter), expected in zip(model.named_parameters().items(), other.parameters(), strict=True):
         np.testing.assert_allclose(parameter.grad, expected.grad.numpy(), err_msg=name, **tolerance)
+
+
+def test_a_torch_module_gives_its_weights_by_the_order_of_layers(rng: np.random.Generator, tmp_path: Path) -> None:
+    model, other = networks.chain(), _chain()
+    x = rng.normal(size=(6, 2, 7, 6)).astype(np.float32)
+    model.load_state_dict(other.state_dict(), rename="order")
+    expected = other(torch.tensor(x)).detach().numpy()
+    np.testing.assert_allclose(model.predict(x), expected, rtol=0, atol=1e-5)
+    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors.save_file(other.state_dict(), tmp_path / "theirs.safetensors")
+    again = networks.chain(seed=4)
+    again.load(tmp_path / "theirs.safetensors", rename=torch_names(model, other.state_dict()))
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+    halves = {name: value.to(torch.bfloat16) for name, value in other.state_dict().items()}
+    with pytest.raises(ValueError, match="must be an array, got Tensor"):
+        again.load_state_dict(halves, rename="order")

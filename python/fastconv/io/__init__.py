@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from fastconv.io.atomic import atomic_write
 from fastconv.io.safetensors import load_file, save_file
+from fastconv.io.torch_names import torch_names
 
-__all__ = ["atomic_write", "load_file", "save_file"]
+__all__ = ["atomic_write", "load_file", "save_file", "torch_names"]

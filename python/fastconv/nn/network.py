@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -15,6 +15,7 @@ from fastconv.nn.frame import Shape
 from fastconv.nn.graph import Graph, Node
 from fastconv.nn.layer import Layer
 from fastconv.nn.parameter import Parameter, float_dtype
+from fastconv.nn.state import Rename, matching
 from fastconv.nn.summary import summary
 from fastconv.ops import arguments
 from fastconv.ops.arguments import Array
@@ -130,38 +131,41 @@ class Network:
         self._require_built("state_dict")
         return {name: parameter.data.copy() for name, parameter in self.named_parameters().items()}
 
-    def load_state_dict(self, state: Mapping[str, Array], strict: bool = True) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, Any], strict: bool = True, rename: Rename | Literal["order"] | None = None
+    ) -> None:
         """Take over parameters by name; nothing is changed unless all of it fits.
 
         Parameters
         ----------
         state : mapping of str to numpy.ndarray
-            As `state_dict` returns it; float32 and float64 are cast to the model's dtype.
+            As `state_dict` returns it, or PyTorch's (CPU tensors are read as arrays); any floating type is cast to the
+            model's dtype. Entries called ``num_batches_tracked`` are passed over.
         strict : bool, default True
             Refuse missing and unexpected names.
+        rename : mapping, function or "order", optional
+            How the state's names become the model's. A mapping holds whole names, or layers ("features.0" to
+            "conv2d_1"), and leaves others as they are; a function gets a name. None instead of a name leaves the entry
+            out. "order": layers with parameters are matched one after another, see `fastconv.io.torch_names`.
 
         Raises
         ------
         ValueError
-            Lists missing names, unexpected names and wrong shapes.
+            Lists missing names, unexpected names, wrong shapes, and entries renamed to one name.
         """
+        op = "Model.load_state_dict"
         self._require_built("load_state_dict")
+        if isinstance(rename, str):
+            if rename != "order":
+                raise ValueError(
+                    f"Model.load_state_dict: rename must be a mapping, a function or 'order', got {rename!r}"
+                )
+            from fastconv.io.torch_names import match_layers
+
+            rename = match_layers(self.layers, state)
         parameters = self.named_parameters()
-        problems = []
-        if strict:
-            missing, unexpected = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
-            problems += [f"missing: {', '.join(missing)}"] if missing else []
-            problems += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
-        for name in parameters.keys() & state.keys():
-            value = state[name]
-            if value.shape != parameters[name].shape:
-                problems.append(f"{name} must have shape {parameters[name].shape}, got {value.shape}")
-            if value.dtype.kind != "f":
-                problems.append(f"{name} must be floating point, got {value.dtype}")
-        if problems:
-            raise ValueError(f"Model.load_state_dict: the state does not fit; {'; '.join(problems)}")
-        for name in parameters.keys() & state.keys():
-            parameters[name].data = state[name]
+        for name, value in matching(op, parameters, state, strict, rename).items():
+            parameters[name].data = value
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters as a safetensors file, atomically."""
@@ -170,11 +174,16 @@ class Network:
         self._require_built("save")
         save_file({name: parameter.data for name, parameter in self.named_parameters().items()}, path)
 
-    def load(self, path: str | os.PathLike[str], strict: bool = True) -> None:
-        """Read the parameters from a safetensors file; see `load_state_dict`."""
+    def load(
+        self,
+        path: str | os.PathLike[str],
+        strict: bool = True,
+        rename: Rename | Literal["order"] | None = None,
+    ) -> None:
+        """Read the parameters from a safetensors file, ours or PyTorch's; see `load_state_dict`."""
         from fastconv.io.safetensors import load_file
 
-        self.load_state_dict(load_file(path)[0], strict)
+        self.load_state_dict(load_file(path)[0], strict, rename)
 
     # Telling about itself
 
