@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastconv.data import RandomShift
+from fastconv.data import Compose, RandomFlip, RandomShift
 
 
 def test_every_image_is_a_shifted_copy() -> None:
@@ -43,3 +43,26 @@ def test_refuses() -> None:
         RandomShift((0, -1))
     with pytest.raises(ValueError, match="N, C, H, W"):
         RandomShift(1)(np.zeros((3, 3)), np.random.default_rng(0))
+
+
+def test_flip_mirrors_some_images(rng: np.random.Generator) -> None:
+    images = rng.standard_normal((200, 2, 3, 5))
+    result = RandomFlip()(images, np.random.default_rng(0))
+    same = np.array([np.array_equal(a, b) for a, b in zip(images, result, strict=True)])
+    mirrored = np.array([np.array_equal(a[:, :, ::-1], b) for a, b in zip(images, result, strict=True)])
+    assert (same ^ mirrored).all()
+    assert 70 < mirrored.sum() < 130
+    assert np.array_equal(RandomFlip(0.0)(images, rng), images)
+    assert np.array_equal(RandomFlip(1.0)(images, rng), images[:, :, :, ::-1])
+    with pytest.raises(ValueError, match="probability must lie in 0..1, got 2"):
+        RandomFlip(2)
+    with pytest.raises(ValueError, match="images must have shape"):
+        RandomFlip()(images[0], rng)
+
+
+def test_compose_applies_in_order(rng: np.random.Generator) -> None:
+    images = rng.standard_normal((4, 1, 3, 3))
+    both = Compose(lambda x, _: x + 1, lambda x, _: x * 2)
+    assert np.array_equal(both(images, rng), (images + 1) * 2)
+    with pytest.raises(TypeError, match="transforms must be callable, got 3"):
+        Compose(3)  # type: ignore[arg-type]

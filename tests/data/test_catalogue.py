@@ -22,5 +22,5 @@ def test_the_others_look_into_the_folder(tmp_path) -> None:
 
 
 def test_source_names_what_there_is() -> None:
-    with pytest.raises(ValueError, match="digits, mnist, fashion-mnist, got 'cifar'"):
+    with pytest.raises(ValueError, match="digits, mnist, fashion-mnist, cifar10, got 'cifar'"):
         source("cifar")

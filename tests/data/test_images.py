@@ -1,8 +1,9 @@
-"""Pictures from .npy, idx and PGM files, and files that are none."""
+"""Pictures from .npy, idx and PGM files, from others through Pillow, and files that are none."""
 
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
 from pathlib import Path
 
@@ -82,3 +83,23 @@ def test_refuses_a_bad_file(tmp_path: Path, case: str) -> None:
     (tmp_path / "bad").write_bytes(content)
     with pytest.raises(ValueError, match=text):
         read_images(tmp_path / "bad")
+
+
+def test_pictures_that_need_pillow(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    colour = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    image.fromarray(colour).save(tmp_path / "colour.png")
+    image.fromarray(IMAGE).save(tmp_path / "grey.bmp")
+    assert np.array_equal(read_images(tmp_path / "colour.png"), colour.transpose(2, 0, 1)[None])
+    assert np.array_equal(read_images(tmp_path / "grey.bmp"), IMAGE[None, None])
+    whole = (tmp_path / "colour.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="cut.png is not a picture that Pillow can read"):
+        read_images(tmp_path / "cut.png")
+
+
+def test_without_pillow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(ImportError, match=r"needs the extra \[viz\]"):
+        read_images(tmp_path / "a.png")

@@ -15,7 +15,7 @@ import fastconv
 
 __all__ = ["main"]
 
-_DATA = ("digits", "mnist", "fashion-mnist")
+_DATA = ("digits", "mnist", "fashion-mnist", "cifar10")
 _OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
 _SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle")
 _MODELS = ("digits_cnn", "mlp", "lenet5", "cnn_6_12", "keras_mnist", "conv25_50")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RandomShift"]
+__all__ = ["Compose", "RandomFlip", "RandomShift"]
+
+Transform = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,54 @@ class RandomShift:
         h = (top[:, None] + np.arange(height))[:, :, None]
         w = (left[:, None] + np.arange(width))[:, None, :]
         return np.ascontiguousarray(padded[n, :, h, w].transpose(0, 3, 1, 2))
+
+
+@dataclass(frozen=True)
+class RandomFlip:
+    """Mirror each image of a batch left to right with a probability.
+
+    Parameters
+    ----------
+    probability
+        From 0 to 1. Default: 0.5.
+    """
+
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"RandomFlip: probability must lie in 0..1, got {self.probability}")
+
+    def __call__(self, images: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        """Return copies of `images`, shape (N, C, H, W), some of them mirrored."""
+        if images.ndim != 4:
+            raise ValueError(f"RandomFlip: images must have shape (N, C, H, W), got {images.shape}")
+        flipped = rng.random(len(images)) < self.probability
+        result = images.copy()
+        result[flipped] = images[flipped, :, :, ::-1]
+        return result
+
+
+class Compose:
+    """Several changes, one after another.
+
+    Parameters
+    ----------
+    *transforms
+        Each is called as ``transform(images, rng)``.
+    """
+
+    def __init__(self, *transforms: Transform) -> None:
+        for transform in transforms:
+            if not callable(transform):
+                raise TypeError(f"Compose: transforms must be callable, got {transform!r}")
+        self.transforms = transforms
+
+    def __call__(self, images: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        """Return what the last one returns."""
+        for transform in self.transforms:
+            images = transform(images, rng)
+        return images
+
+    def __repr__(self) -> str:
+        return f"Compose({', '.join(map(repr, self.transforms))})"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fastconv.data.cifar10 import load_cifar10
 from fastconv.data.dataset import Dataset
 from fastconv.data.digits import load_digits
 from fastconv.data.mnist import load_fashion_mnist, load_mnist
@@ -16,6 +17,7 @@ _DIGITS = tuple("0123456789")
 _CLOTHES = (
     "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
+_THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ SOURCES = {
         Source(
             "fashion-mnist", lambda data_dir, download: load_fashion_mnist(data_dir, download=download), 255.0, _CLOTHES
         ),
+        Source("cifar10", lambda data_dir, download: load_cifar10(data_dir, download=download), 255.0, _THINGS),
     )
 }
 

@@ -1,4 +1,4 @@
-"""Read pictures from the simple formats that need no library: NumPy arrays (.npy), idx, and grey PGM."""
+"""Read pictures: NumPy arrays (.npy), idx and grey PGM without a library; PNG, JPEG and so on with Pillow."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ __all__ = ["read_images"]
 
 _NPY_MAGIC = b"\x93NUMPY"
 _PGM_MAGIC = (b"P2", b"P5")
+_PILLOW_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\x00", b"MM\x00*")
 _LARGEST_PGM = 1 << 28  # bytes
 
 
@@ -24,16 +25,18 @@ def read_images(path: str | os.PathLike[str]) -> NDArray[Any]:
     Parameters
     ----------
     path
-        An .npy, idx (plain or gzip) or PGM file.
+        An .npy, idx (plain or gzip) or PGM file; a PNG, JPEG, GIF, BMP, WebP or TIFF picture needs the extra [viz].
 
     Returns
     -------
     ndarray
         Shape (N, C, H, W), the values as they are stored. A file of shape (H, W) gives N = C = 1, one of shape
-        (N, H, W) gives C = 1.
+        (N, H, W) gives C = 1. A picture in colour gives N = 1 and C = 3, a grey one C = 1, both uint8.
 
     Raises
     ------
+    ImportError
+        When the file needs Pillow and it is not installed.
     ValueError
         When the file is damaged, holds objects, or no images.
     """
@@ -44,6 +47,8 @@ def read_images(path: str | os.PathLike[str]) -> NDArray[Any]:
         array = _read_npy(path)
     elif magic[:2] in _PGM_MAGIC:
         array = _read_pgm(path)
+    elif magic.startswith(_PILLOW_MAGIC):
+        return _read_picture(path)
     else:
         array = read_idx(path)
     if array.dtype.kind not in "uif" or not 2 <= array.ndim <= 4:
@@ -97,6 +102,21 @@ def _read_pgm(path: Path) -> NDArray[Any]:
     if pixels.max() > largest:
         refuse(f"a pixel is larger than {largest}")
     return pixels.reshape(height, width).astype(dtype.newbyteorder("="))
+
+
+def _read_picture(path: Path) -> NDArray[Any]:
+    """Read what Pillow can, the first frame, without transparency."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(f'reading {path} needs the extra [viz]: pip install "fastconv[viz]"') from error
+    try:
+        with Image.open(path) as picture:
+            grey = picture.mode in ("1", "L", "LA", "I", "I;16", "F")
+            array = np.asarray(picture.convert("L" if grey else "RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"read_images: {path} is not a picture that Pillow can read: {error}") from None
+    return array[None, None] if grey else np.ascontiguousarray(array.transpose(2, 0, 1))[None]
 
 
 def _next_word(content: bytes, position: int) -> tuple[int, bytes]:
