@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastconv.viz.canvas import new_figure
+from fastconv.viz.pictures import sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,31 +36,20 @@ def show_filters(weight: NDArray[Any], title: str = "") -> Figure:
         raise ValueError(f"show_filters: weight must have shape (O, I, KH, KW), all at least 1, got {weight.shape}")
     weight = weight[:_MOST]
     colour = weight.shape[1] == 3
-    sheet = _lay_out(_as_colours(weight) if colour else weight.mean(axis=1))
-    height, width = sheet.shape[:2]
+    picture = sheet(_as_colours(weight) if colour else weight.mean(axis=1))
+    height, width = picture.shape[:2]
     figure = new_figure(6.0 if colour else 7.0, max(1.2, 6.0 * height / width))
     axes = figure.subplots()
     axes.axis("off")
     if colour:
-        axes.imshow(np.nan_to_num(sheet, nan=1.0))
+        axes.imshow(np.nan_to_num(picture, nan=1.0))
     else:
-        reach = float(np.nanmax(np.abs(sheet))) or 1.0
-        image = axes.imshow(sheet, cmap="RdBu_r", vmin=-reach, vmax=reach)
+        reach = float(np.nanmax(np.abs(picture))) or 1.0
+        image = axes.imshow(picture, cmap="RdBu_r", vmin=-reach, vmax=reach)
         figure.colorbar(image, ax=axes, shrink=0.9, label="weight")
     if title:
         axes.set_title(title)
     return figure
-
-
-def _lay_out(pictures: NDArray[Any]) -> NDArray[Any]:
-    """Lay pictures (count, height, width, ...) out on a sheet, somewhat wider than high, with a gap of one pixel."""
-    count, height, width = pictures.shape[:3]
-    columns = math.ceil(math.sqrt(count * 1.6))
-    rows = math.ceil(count / columns)
-    cells: NDArray[Any] = np.full((rows * columns, height + 1, width + 1, *pictures.shape[3:]), np.nan)
-    cells[:count, :height, :width] = pictures
-    sheet = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
-    return sheet.reshape(rows * (height + 1), columns * (width + 1), *pictures.shape[3:])[:-1, :-1]
 
 
 def _as_colours(weight: NDArray[Any]) -> NDArray[Any]:
