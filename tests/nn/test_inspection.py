@@ -161,6 +161,25 @@ def test_every_node_can_be_asked_for(name: str, rng: np.random.Generator) -> Non
     _check_gradient(lambda moved: model.gradients(moved, of=of)[0], x, grads[nodes.index(model.graph.inputs[0])])
 
 
+def test_a_function_must_not_run_the_model_that_runs_it(rng: np.random.Generator) -> None:
+    model = _net()
+    model.compile("sgd", "cross_entropy", [lambda output, target: model.predict(x).sum()])
+    x = _image(model, rng)
+    with pytest.raises(RuntimeError, match="must not run the model that runs it; compute what it needs before"):
+        model.gradients(x, of={"relu_1": lambda a: (float(model.features(x, "relu_1").sum()), a)})
+    with pytest.raises(RuntimeError, match="must not run the model that runs it"):
+        model.train_on_batch(x, np.array([0, 1]))
+    assert np.isfinite(model.predict(x)).all()
+
+
+def test_an_empty_batch_has_an_empty_gradient(rng: np.random.Generator) -> None:
+    model = _net()
+    model.compile("sgd", "cross_entropy")
+    x = _image(model, rng)[:0]
+    value, grad = model.gradients(x, np.zeros(0, int), of=[("relu_1", 1), ("conv2d_1", lambda a: (float(a.sum()), a))])
+    assert (value, grad.shape) == (0.0, x.shape)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [

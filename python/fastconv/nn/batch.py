@@ -97,7 +97,8 @@ def check_targets(what: str, y: Arrays, graph: Graph, losses: Sequence[Loss | No
     """Return one target for each output that has a loss; the losses check what is in them."""
     y = targets_in_order(what, y, graph, losses)
     count = sum(loss is not None for loss in losses)
-    one = isinstance(y, np.ndarray) or (count == 1 and not (isinstance(y, tuple) and len(y) == 1))
+    several = isinstance(y, list | tuple) and all(isinstance(target, np.ndarray) for target in y)
+    one = isinstance(y, np.ndarray) or (count == 1 and not several)
     if not one and not isinstance(y, list | tuple):
         raise TypeError(f"Model.{what}: y must be a tuple of arrays, one for each loss, got {arguments.describe(y)}")
     targets: list[Any] = [y] if one else list(y)

@@ -113,7 +113,7 @@ class CompiledNetwork(Network):
         arrays, shapes = self._arrays("train_on_batch", x)
         targets = check_targets("train_on_batch", y, self.graph, self._losses, shapes[0][0])
         mode = replace(TRAIN, loss_weights=self._loss_weights)
-        with self._engine.lock:
+        with self._engine.turn:
             program = self._engine.program(shapes, self._dtype, mode, self._losses)
             program.load(arrays, self.layout)
             program.load_targets(targets, self.layout)
@@ -128,7 +128,7 @@ class CompiledNetwork(Network):
         self._require_compiled("test_on_batch")
         arrays, shapes = self._arrays("test_on_batch", x)
         targets = check_targets("test_on_batch", y, self.graph, self._losses, shapes[0][0])
-        with self._engine.lock:
+        with self._engine.turn:
             program = self._engine.program(shapes, self._dtype, PREDICT, self._losses)
             program.load(arrays, self.layout)
             program.load_targets(targets, self.layout)
@@ -155,7 +155,7 @@ class CompiledNetwork(Network):
     def predict_on_batch(self, x: Arrays) -> Any:
         """Return the output for a batch, a new array; a tuple of them where the model has several outputs."""
         arrays, shapes = self._arrays("predict_on_batch", x)
-        with self._engine.lock:
+        with self._engine.turn:
             program = self._engine.program(shapes, self._dtype, PREDICT)
             program.load(arrays, self.layout)
             program.forward()

@@ -21,6 +21,27 @@ from fastconv.nn.steps import Mode
 _PROGRAMS = 8  # a training and an inference program for the full and the last batch, and some to spare
 
 
+class Turn:
+    """A lock whose holder may not take it again: a metric that ran the model would overwrite what is being computed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holder: int | None = None
+
+    def __enter__(self) -> None:
+        if self._holder == threading.get_ident():
+            raise RuntimeError(
+                "Model: a metric, a loss or a function given to gradients must not run the model that runs it; "
+                "compute what it needs before"
+            )
+        self._lock.acquire()
+        self._holder = threading.get_ident()
+
+    def __exit__(self, *_: object) -> None:
+        self._holder = None
+        self._lock.release()
+
+
 class Engine:
     """Makes, keeps and binds programs.
 
@@ -29,7 +50,7 @@ class Engine:
 
     Attributes
     ----------
-    lock : threading.RLock
+    turn : Turn
         Held while a program runs: calls from several threads take turns.
     """
 
@@ -39,7 +60,7 @@ class Engine:
         self._generator = generator
         self._programs: OrderedDict[Hashable, Program] = OrderedDict()
         self._arena: NDArray[np.uint8] = _core.empty_aligned(0)
-        self.lock = threading.RLock()
+        self.turn = Turn()
 
     @property
     def arena_bytes(self) -> int:

@@ -88,7 +88,7 @@ class Model(CompiledNetwork):
 
         def step(batch: Arrays) -> tuple[Array, ...]:
             arrays, shapes = self._arrays("features", batch)
-            with self._engine.lock:
+            with self._engine.turn:
                 program = self._engine.program(shapes, self._dtype, Mode(keep=nodes))
                 program.load(arrays, self.layout)
                 program.forward()
@@ -163,7 +163,7 @@ class Model(CompiledNetwork):
         if y is not None:
             mode = replace(mode, loss_weights=self._loss_weights)
             targets = check_targets("gradients", y, self.graph, self._losses, shapes[0][0])
-        with self._engine.lock:
+        with self._engine.turn:
             program = self._engine.program(shapes, self._dtype, mode, () if y is None else self._losses)
             program.load(arrays, self.layout)
             if y is not None:
