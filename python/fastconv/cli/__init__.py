@@ -1,4 +1,4 @@
-"""The command ``fastconv``: info, train, predict.
+"""The command ``fastconv``: info, train, predict, example.
 
 Exit status: 0 done, 1 an error (one line says which), 2 a wrong option, 128 + signal when interrupted.
 """
@@ -63,6 +63,12 @@ def _predict(options: argparse.Namespace) -> int:
     return predict(options)
 
 
+def _example(options: argparse.Namespace) -> int:
+    from fastconv.cli.example import example
+
+    return example(options)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fastconv", description="Fast convolutions: train and use small networks.", allow_abbrev=False
@@ -73,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(command=_info)
     _add_train(commands.add_parser("train", help="train a network", allow_abbrev=False))
     _add_predict(commands.add_parser("predict", help="use a trained network", allow_abbrev=False))
+    _add_example(commands.add_parser("example", help="run an example: networks, recipes, pictures", add_help=False))
     return parser
 
 
@@ -100,6 +107,13 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", help="weights.safetensors, or the folder that fastconv train wrote")
     parser.add_argument("images", nargs="*", help="image files: .npy, idx, PGM (default: the held-out images)")
     _add_data(parser, "whose held-out images (default: those of the data set it was trained on)")
+
+
+def _add_example(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Run one of the examples; without a name: list them."
+    parser.set_defaults(command=_example)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="which one")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its options; --help tells them")
 
 
 def _add_data(parser: argparse.ArgumentParser, text: str) -> None:
