@@ -79,6 +79,7 @@ auto dispatch(DType dtype, Function&& function) {
 }
 
 // Each bind_<topic>.cpp adds its functions.
+void bind_activation(py::module_& m);
 void bind_conv2d(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_layout(py::module_& m);

@@ -1,4 +1,4 @@
-// Softmax and losses.
+// Losses.
 #include <pybind11/stl.h>
 
 #include "bindings/array.h"
@@ -19,32 +19,6 @@ Sizes check_rows(const char* op, const char* argument, const py::array& array, D
                                 std::string(py::str(array.attr("shape"))));
   check_array(op, argument, array, dtype, shape);
   return shape;
-}
-
-void softmax(const py::array& input, py::array output) {
-  const char* op = "softmax_forward";
-  const DType dtype = dtype_of(op, "input", input);
-  const Sizes shape = check_rows(op, "input", input, dtype);
-  check_output(op, "output", output, dtype, shape);
-  check_no_overlap(op, "output", output, "input", input, true);
-  dispatch(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    softmax_forward(data<T>(input), shape[0], shape[1], mutable_data<T>(output));
-  });
-}
-
-void softmax_gradient(const py::array& grad_output, const py::array& output, py::array grad_input) {
-  const char* op = "softmax_backward";
-  const DType dtype = dtype_of(op, "grad_output", grad_output);
-  const Sizes shape = check_rows(op, "grad_output", grad_output, dtype);
-  check_array(op, "output", output, dtype, shape);
-  check_output(op, "grad_input", grad_input, dtype, shape);
-  check_no_overlap(op, "grad_input", grad_input, "grad_output", grad_output, true);
-  check_no_overlap(op, "grad_input", grad_input, "output", output, true);
-  dispatch(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    softmax_backward(data<T>(grad_output), data<T>(output), shape[0], shape[1], mutable_data<T>(grad_input));
-  });
 }
 
 void cross_entropy(const py::array& logits, const py::array& labels, py::array losses, OptionalArray grad,
@@ -96,8 +70,6 @@ double squared_error(const py::array& input, const py::array& target, OptionalAr
 }  // namespace
 
 void bind_loss(py::module_& m) {
-  m.def("softmax_forward", &softmax, py::arg("input"), py::arg("output"));
-  m.def("softmax_backward", &softmax_gradient, py::arg("grad_output"), py::arg("output"), py::arg("grad_input"));
   m.def("softmax_cross_entropy", &cross_entropy, py::arg("logits"), py::arg("labels"), py::arg("losses"),
         py::arg("grad").none(true), py::arg("grad_scale"));
   m.def("mean_squared_error", &squared_error, py::arg("input"), py::arg("target"), py::arg("grad").none(true),

@@ -28,29 +28,6 @@ T row_max(const T* x, std::int64_t classes) {
 
 }  // namespace
 
-template <class T>
-void softmax_forward(const T* input, std::int64_t n, std::int64_t classes, T* output) {
-  parallel_for(n, row_threads(n, classes), [&](std::int64_t row, int) {
-    const T* x = input + row * classes;
-    T* y = output + row * classes;
-    const T most = row_max(x, classes);
-    double sum = 0;
-    for (std::int64_t c = 0; c < classes; ++c) sum += y[c] = std::exp(x[c] - most);
-    for (std::int64_t c = 0; c < classes; ++c) y[c] = static_cast<T>(y[c] / sum);
-  });
-}
-
-template <class T>
-void softmax_backward(const T* grad_output, const T* output, std::int64_t n, std::int64_t classes, T* grad_input) {
-  parallel_for(n, row_threads(n, classes), [&](std::int64_t row, int) {
-    const T* g = grad_output + row * classes;
-    const T* y = output + row * classes;
-    double dot = 0;
-    for (std::int64_t c = 0; c < classes; ++c) dot += static_cast<double>(g[c]) * y[c];
-    for (std::int64_t c = 0; c < classes; ++c) grad_input[row * classes + c] = static_cast<T>(y[c] * (g[c] - dot));
-  });
-}
-
 std::int64_t first_bad_label(const std::int64_t* labels, std::int64_t n, std::int64_t classes) {
   std::int64_t row = 0;
   while (row < n && labels[row] >= 0 && labels[row] < classes) ++row;
@@ -110,10 +87,6 @@ double mean_squared_error(const T* input, const T* target, std::int64_t count, T
   return total;
 }
 
-template void softmax_forward(const float*, std::int64_t, std::int64_t, float*);
-template void softmax_forward(const double*, std::int64_t, std::int64_t, double*);
-template void softmax_backward(const float*, const float*, std::int64_t, std::int64_t, float*);
-template void softmax_backward(const double*, const double*, std::int64_t, std::int64_t, double*);
 template void softmax_cross_entropy(const float*, const std::int64_t*, std::int64_t, std::int64_t, float, float*,
                                     float*);
 template void softmax_cross_entropy(const double*, const std::int64_t*, std::int64_t, std::int64_t, double, double*,

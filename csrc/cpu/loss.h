@@ -1,16 +1,10 @@
-// Softmax and losses on the CPU, rows of (n, classes). The exponentials are the C library's, sums are in double:
+// Losses on the CPU, rows of (n, classes). The exponentials are the C library's, sums are in double:
 // results do not depend on the instruction set, the number of threads or the other rows.
 #pragma once
 
 #include <cstdint>
 
 namespace fastconv {
-
-template <class T>
-void softmax_forward(const T* input, std::int64_t n, std::int64_t classes, T* output);
-// grad_input = output * (grad_output - sum(grad_output * output)); it may be the memory of grad_output.
-template <class T>
-void softmax_backward(const T* grad_output, const T* output, std::int64_t n, std::int64_t classes, T* grad_input);
 
 // losses[i] = log(sum(exp(logits[i]))) - logits[i][labels[i]]; grad = (softmax - one_hot) * grad_scale, or null.
 // Stable: the row's maximum is taken off first. A row of -inf, or with a NaN or +inf, gives NaN. Labels must be valid:

@@ -267,9 +267,18 @@ def add(a: _Array, b: _Array, output: _Array) -> None: ...
 def copy(input: _Array, output: _Array, *, stream: bool = False) -> None:
     """On all threads; `stream` stores past the caches. What the memory can do, for the caller to time."""
 
-# Softmax and losses, (N, C)
+# Activations by name, any shape; a and b: see csrc/cpu/kernels/activation_kernels.h
+def activation_forward(function: str, input: _Array, output: _Array, *, a: float = 0.0, b: float = 0.0) -> None: ...
+def activation_backward(
+    function: str, grad_output: _Array, saved: _Array, grad_input: _Array, *, a: float = 0.0, b: float = 0.0
+) -> None:
+    """`saved` is the input of "silu", "gelu", "gelu_tanh" and "softplus", the output of the others."""
+
+# Softmax over the second axis of (N, C) or (N, C, inner)
 def softmax_forward(input: _Array, output: _Array) -> None: ...
 def softmax_backward(grad_output: _Array, output: _Array, grad_input: _Array) -> None: ...
+
+# Losses, (N, C)
 def softmax_cross_entropy(
     logits: _Array, labels: NDArray[np.int64], losses: _Array, grad: _Array | None, grad_scale: float
 ) -> None:

@@ -165,10 +165,35 @@ def test_outputs_that_cannot_be_written(op: str) -> None:
             CALLS[op](x, out)
 
 
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((2, 5, 7, 9), 1), ((3, 4, 33), 1), ((6, 65), 0), ((2, 1, 3), -2), ((0, 3, 2), 1), ((4, 3, 0), 1)],
+)
+def test_softmax_over_any_axis(
+    shape: tuple[int, ...], axis: int, dtype: np.dtype, isa: str, rng: np.random.Generator
+) -> None:
+    """The bits of the rows that a transposition makes of it, for any number of threads."""
+    x, grad = (4 * rng.standard_normal((2, *shape))).astype(dtype)
+    rows = [np.moveaxis(array, axis, -1) for array in (x, grad)]
+    y = ops.softmax(rows[0])
+    back = ops.softmax_backward(rows[1], y)
+    for count in (1, 2, 3, 8):
+        with fastconv.threads(count):
+            got = ops.softmax(x, axis)
+            np.testing.assert_array_equal(np.moveaxis(got, axis, -1), y)
+            np.testing.assert_array_equal(np.moveaxis(ops.softmax_backward(grad, got, axis), axis, -1), back)
+    np.testing.assert_array_equal(ops.softmax_backward(grad, got, axis, out=grad), np.moveaxis(back, -1, axis))
+    np.testing.assert_array_equal(ops.softmax(x, axis, out=x), got)
+
+
 def test_softmax_needs_a_class() -> None:
     for x in (np.ones((3, 0)), np.array(1.0)):
-        with pytest.raises(ValueError, match="softmax: input must have a last axis of at least one class"):
+        with pytest.raises(ValueError, match="softmax: input must have at least one class on axis -1"):
             ops.softmax(x)
+    with pytest.raises(ValueError, match=r"softmax: axis must lie in -2..1, got 2 for shape \(3, 4\)"):
+        ops.softmax(X, 2)
+    with pytest.raises(TypeError, match="softmax_backward: axis must be an integer"):
+        ops.softmax_backward(X, X, 1.0)
 
 
 def test_the_native_module_refuses_partial_overlap() -> None:

@@ -1,6 +1,7 @@
 // Everything that differs between instruction sets, as one table of plain functions per instruction set.
 #pragma once
 
+#include "cpu/kernels/activation_kernels.h"
 #include "cpu/kernels/conv_kernels.h"
 #include "cpu/kernels/elementwise_kernels.h"
 #include "cpu/kernels/pool_kernels.h"
@@ -13,6 +14,7 @@ struct KernelSet {
   ConvKernels<T> conv;
   PoolKernels<T> pool;
   ElementwiseKernels<T> elementwise;
+  PointwiseKernels<T> pointwise;
   OptimizerKernels<T> optimizer;
 };
 

@@ -2,6 +2,7 @@
 // FASTCONV_ISA is the namespace (baseline, avx2, avx512) and FASTCONV_TABLE the accessor's name.
 #pragma once
 
+#include "cpu/kernels/activation.h"
 #include "cpu/kernels/avg_pool2d.h"
 #include "cpu/kernels/avg_pool2d_backward.h"
 #include "cpu/kernels/column_sum.h"
@@ -45,6 +46,7 @@ constexpr KernelSet<T> make_kernel_set() {
               &max_scatter_nchw<T>, &avg_nhwc<T>,  &avg_nchw<T>,        &avg_backward_nhwc<T>, &avg_backward_nchw<T>,
               &stream_lines,        &stream_fence, &indices_inside};
   set.elementwise = {&relu<T>, &relu_backward<T>, &add<T>, &copy<T>};
+  set.pointwise = {&activation_forward<T>, &activation_backward<T>};
   set.optimizer = {&sgd_step<T>, &rmsprop_step<T>, &adam_step<T>};
   return set;
 }

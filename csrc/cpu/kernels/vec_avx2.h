@@ -49,6 +49,10 @@ struct Vec<float> {
   friend Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
   friend Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   friend Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
+  // The bits moved up by the width of the mantissa: an integer in its lowest bits becomes the exponent.
+  friend Vec mantissa_to_exponent(Vec a) {
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.v), 23))};
+  }
   // a0 b0 a1 b1 ...: its first half to low, its second to high.
   friend void interleave(Vec a, Vec b, Vec& low, Vec& high) {
     const auto even = _mm256_unpacklo_ps(a.v, b.v), odd = _mm256_unpackhi_ps(a.v, b.v);
@@ -101,6 +105,10 @@ struct Vec<double> {
   friend Vec operator/(Vec a, Vec b) { return {_mm256_div_pd(a.v, b.v)}; }
   friend Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
   friend Vec sqrt(Vec a) { return {_mm256_sqrt_pd(a.v)}; }
+  // The bits moved up by the width of the mantissa: an integer in its lowest bits becomes the exponent.
+  friend Vec mantissa_to_exponent(Vec a) {
+    return {_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a.v), 52))};
+  }
   // a0 b0 a1 b1 ...: its first half to low, its second to high.
   friend void interleave(Vec a, Vec b, Vec& low, Vec& high) {
     const auto even = _mm256_unpacklo_pd(a.v, b.v), odd = _mm256_unpackhi_pd(a.v, b.v);

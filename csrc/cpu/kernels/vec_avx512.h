@@ -43,6 +43,10 @@ struct Vec<float> {
   friend Vec operator/(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
   friend Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   friend Vec sqrt(Vec a) { return {_mm512_maskz_sqrt_ps(first_lanes16(16), a.v)}; }
+  // The bits moved up by the width of the mantissa: an integer in its lowest bits becomes the exponent.
+  friend Vec mantissa_to_exponent(Vec a) {
+    return {_mm512_castsi512_ps(_mm512_maskz_slli_epi32(first_lanes16(16), _mm512_castps_si512(a.v), 23))};
+  }
   // a0 b0 a1 b1 ...: its first half to low, its second to high.
   friend void interleave(Vec a, Vec b, Vec& low, Vec& high) {
     const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
@@ -95,6 +99,10 @@ struct Vec<double> {
   friend Vec operator/(Vec a, Vec b) { return {_mm512_div_pd(a.v, b.v)}; }
   friend Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
   friend Vec sqrt(Vec a) { return {_mm512_maskz_sqrt_pd(first_lanes8(8), a.v)}; }
+  // The bits moved up by the width of the mantissa: an integer in its lowest bits becomes the exponent.
+  friend Vec mantissa_to_exponent(Vec a) {
+    return {_mm512_castsi512_pd(_mm512_maskz_slli_epi64(first_lanes8(8), _mm512_castpd_si512(a.v), 52))};
+  }
   // a0 b0 a1 b1 ...: its first half to low, its second to high.
   friend void interleave(Vec a, Vec b, Vec& low, Vec& high) {
     const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);

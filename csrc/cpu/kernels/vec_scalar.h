@@ -54,6 +54,11 @@ struct Vec {
                                  : static_cast<T>(__builtin_sqrt(static_cast<double>(a.lane[i])));
     return a;
   }
+  // The bits moved up by the width of the mantissa: an integer in its lowest bits becomes the exponent.
+  friend Vec mantissa_to_exponent(Vec a) {
+    typedef decltype(Mask::lane) Words;
+    return {reinterpret_cast<Lanes>(reinterpret_cast<Words>(a.lane) << (sizeof(T) == 4 ? 23 : 52))};
+  }
   // a0 b0 a1 b1 ...: its first half to low, its second to high.
   friend void interleave(Vec a, Vec b, Vec& low, Vec& high) {
     low = high = a;

@@ -22,7 +22,24 @@ from fastconv.ops.global_pool2d import (
 from fastconv.ops.layout import nchw_to_nhwc, nhwc_to_nchw
 from fastconv.ops.linear import linear, linear_backward_bias, linear_backward_input, linear_backward_weight
 from fastconv.ops.loss import cross_entropy, cross_entropy_with_grad, mse_loss, mse_loss_with_grad
+from fastconv.ops.maxout import maxout, maxout_backward
 from fastconv.ops.optimizer import adam_step, rmsprop_step, sgd_step
+from fastconv.ops.pointwise import (
+    elu,
+    elu_backward,
+    gelu,
+    gelu_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    softplus,
+    softplus_backward,
+    tanh,
+    tanh_backward,
+)
 from fastconv.ops.pool2d import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 
 __all__ = [
@@ -39,16 +56,24 @@ __all__ = [
     "conv_transpose2d_backward_weight",
     "cross_entropy",
     "cross_entropy_with_grad",
+    "elu",
+    "elu_backward",
+    "gelu",
+    "gelu_backward",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
     "global_max_pool2d",
     "global_max_pool2d_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
     "linear",
     "linear_backward_bias",
     "linear_backward_input",
     "linear_backward_weight",
     "max_pool2d",
     "max_pool2d_backward",
+    "maxout",
+    "maxout_backward",
     "mse_loss",
     "mse_loss_with_grad",
     "nchw_to_nhwc",
@@ -57,6 +82,14 @@ __all__ = [
     "relu_backward",
     "rmsprop_step",
     "sgd_step",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
     "softmax",
     "softmax_backward",
+    "softplus",
+    "softplus_backward",
+    "tanh",
+    "tanh_backward",
 ]

@@ -1,6 +1,8 @@
-"""Activations and addition, element by element, and softmax over rows; with their gradients."""
+"""ReLU and addition, element by element, and softmax over an axis; with their gradients."""
 
 from __future__ import annotations
+
+import math
 
 from fastconv import _core
 from fastconv._config import config
@@ -21,7 +23,7 @@ def _same_memory(a: Array, b: object) -> bool:
     )
 
 
-def _output(op: str, out: Array | None, **inputs: Array) -> Array:
+def elementwise_output(op: str, out: Array | None, **inputs: Array) -> Array:
     """A result of the inputs' shape; `out` may be an input, but not overlap one in part."""
     if config.strict:
         refuse(op, forced_copies(inputs))
@@ -53,7 +55,7 @@ def relu(input: Array, *, out: Array | None = None) -> Array:
     """
     op = "relu"
     array = arg.check_array(op, "input", input, None)
-    output = _output(op, out, input=array)
+    output = elementwise_output(op, out, input=array)
     _core.relu_forward(arg.contiguous(array), output)
     return output
 
@@ -82,7 +84,7 @@ def relu_backward(grad_output: Array, output: Array, *, out: Array | None = None
     grad = arg.check_array(op, "grad_output", grad_output, None)
     value = arg.check_array(op, "output", output, None, grad.dtype)
     arg.check_shape(op, "output", value, grad.shape)
-    grad_input = _output(op, out, grad_output=grad, output=value)
+    grad_input = elementwise_output(op, out, grad_output=grad, output=value)
     _core.relu_backward(arg.contiguous(grad), arg.contiguous(value), grad_input)
     return grad_input
 
@@ -109,52 +111,67 @@ def add(input: Array, other: Array, *, out: Array | None = None) -> Array:
     a = arg.check_array(op, "input", input, None)
     b = arg.check_array(op, "other", other, None, a.dtype)
     arg.check_shape(op, "other", b, a.shape)
-    output = _output(op, out, input=a, other=b)
+    output = elementwise_output(op, out, input=a, other=b)
     _core.add(arg.contiguous(a), arg.contiguous(b), output)
     return output
 
 
-def _check_rows(op: str, name: str, array: Array) -> None:
-    if array.ndim == 0 or array.shape[-1] == 0:
-        raise ValueError(f"{op}: {name} must have a last axis of at least one class, got shape {array.shape}")
+def softmax_axis(op: str, name: str, shape: tuple[int, ...], axis: object) -> int:
+    """Return the axis of the classes, counted from 0."""
+    number = arg.integer(op, "axis", axis)
+    if not -len(shape) <= number < len(shape) and shape:
+        raise ValueError(f"{op}: axis must lie in {-len(shape)}..{len(shape) - 1}, got {number} for shape {shape}")
+    if not shape or shape[number] == 0:
+        raise ValueError(f"{op}: {name} must have at least one class on axis {number}, got shape {shape}")
+    return number % len(shape)
 
 
-def softmax(input: Array, *, out: Array | None = None) -> Array:
-    """exp(input) / sum(exp(input)) over the last axis, with the maximum taken off first.
+def softmax_view(array: Array, axis: int) -> Array:
+    """The array as the native module takes it: (outer, classes), or (outer, classes, inner); a view."""
+    shape = array.shape
+    outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    return array.reshape((outer, shape[axis]) if inner == 1 else (outer, shape[axis], inner))
+
+
+def softmax(input: Array, axis: int = -1, *, out: Array | None = None) -> Array:
+    """exp(input) / sum(exp(input)) over an axis, with the maximum taken off first.
 
     Parameters
     ----------
-    input : ndarray, shape (..., C), float32 or float64
+    input : ndarray, float32 or float64
+    axis : int, default -1
+        Where the classes lie: 1 for images (N, C, H, W).
     out : ndarray, optional
         As for `relu`.
 
     Returns
     -------
     ndarray of the shape of `input`
-        Each row sums to 1. A row with a NaN or +Inf, or of -Inf alone, is NaN.
+        Sums to 1 over the axis. Values with a NaN or +Inf among them, or of -Inf alone, give NaN.
 
     Raises
     ------
     TypeError, ValueError
-        As for `relu`.
+        As for `relu`; ValueError also for an axis that is not there, or has no class.
     """
     op = "softmax"
     array = arg.check_array(op, "input", input, None)
-    _check_rows(op, "input", array)
-    output = _output(op, out, input=array)
-    rows = (-1, array.shape[-1]) if array.size else (0, array.shape[-1])
-    _core.softmax_forward(arg.contiguous(array).reshape(rows), output.reshape(rows))
+    place = softmax_axis(op, "input", array.shape, axis)
+    output = elementwise_output(op, out, input=array)
+    _core.softmax_forward(softmax_view(arg.contiguous(array), place), softmax_view(output, place))
     return output
 
 
-def softmax_backward(grad_output: Array, output: Array, *, out: Array | None = None) -> Array:
-    """Gradient of `softmax`: output * (grad_output - sum(grad_output * output)), the sum over the last axis.
+def softmax_backward(grad_output: Array, output: Array, axis: int = -1, *, out: Array | None = None) -> Array:
+    """Gradient of `softmax`: output * (grad_output - sum(grad_output * output)), the sum over the axis.
 
     Parameters
     ----------
-    grad_output : ndarray, shape (..., C), float32 or float64
+    grad_output : ndarray, float32 or float64
     output : ndarray, shape and dtype of `grad_output`
         What `softmax` returned.
+    axis
+        As for `softmax`.
     out : ndarray, optional
         As for `relu`; it may be either of the two.
 
@@ -165,16 +182,17 @@ def softmax_backward(grad_output: Array, output: Array, *, out: Array | None = N
     Raises
     ------
     TypeError, ValueError
-        As for `relu`.
+        As for `softmax`.
     """
     op = "softmax_backward"
     grad = arg.check_array(op, "grad_output", grad_output, None)
-    _check_rows(op, "grad_output", grad)
+    place = softmax_axis(op, "grad_output", grad.shape, axis)
     value = arg.check_array(op, "output", output, None, grad.dtype)
     arg.check_shape(op, "output", value, grad.shape)
-    grad_input = _output(op, out, grad_output=grad, output=value)
-    rows = (-1, grad.shape[-1]) if grad.size else (0, grad.shape[-1])
+    grad_input = elementwise_output(op, out, grad_output=grad, output=value)
     _core.softmax_backward(
-        arg.contiguous(grad).reshape(rows), arg.contiguous(value).reshape(rows), grad_input.reshape(rows)
+        softmax_view(arg.contiguous(grad), place),
+        softmax_view(arg.contiguous(value), place),
+        softmax_view(grad_input, place),
     )
     return grad_input
