@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from fastconv.losses import MeanSquaredError
 from fastconv.nn import (
+    ELU,
+    GELU,
     Add,
     AvgPool2d,
     Concat,
@@ -16,11 +18,16 @@ from fastconv.nn import (
     Flatten,
     GlobalMaxPool2d,
     Input,
+    LeakyReLU,
     Linear,
+    Maxout,
     MaxPool2d,
     Model,
     Node,
     ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
 )
 from fastconv.nn.steps import Mode
 
@@ -35,15 +42,21 @@ def _models(draw: st.DrawFn) -> Model:
         node = draw(st.sampled_from(nodes))
         equal = [other for other in nodes if other.shape == node.shape]
         kind = draw(
-            st.sampled_from(["conv", "conv", "shared", "relu", "relu", "max", "avg", "dropout", "add", "concat"])
+            st.sampled_from(
+                ["conv", "conv", "shared", "relu", "curve", "max", "avg", "dropout", "add", "concat", "maxout"]
+            )
         )
         if kind == "conv":
-            activation = draw(st.sampled_from([None, "relu"]))
+            activation = draw(st.sampled_from([None, "relu", "relu", "tanh", "gelu"]))
             nodes.append(Conv2d(None, draw(st.integers(1, 3)), 3, padding=1, activation=activation)(node))
         elif kind == "shared" and node.shape == (2, 4, 3):
             nodes.append(shared(node))
         elif kind == "relu":
             nodes.append(ReLU()(node))
+        elif kind == "curve":
+            nodes.append(draw(st.sampled_from([LeakyReLU, ELU, Sigmoid, SiLU, GELU, Softmax]))()(node))
+        elif kind == "maxout" and node.shape is not None and node.shape[0] % 2 == 0:
+            nodes.append(Maxout(2)(node))
         elif kind in ("max", "avg"):
             nodes.append((MaxPool2d if kind == "max" else AvgPool2d)(3, stride=1, padding=1)(node))
         elif kind == "dropout":

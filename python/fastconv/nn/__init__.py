@@ -3,7 +3,7 @@
 Layers declare what they compute; `Sequential` and `Model` connect them to a static graph, and one engine runs it.
 """
 
-from fastconv.nn.activation import ReLU, Softmax
+from fastconv.nn.activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from fastconv.nn.conv2d import Conv2d
 from fastconv.nn.conv_transpose2d import ConvTranspose2d
 from fastconv.nn.dropout import Dropout
@@ -11,6 +11,7 @@ from fastconv.nn.flatten import Flatten
 from fastconv.nn.graph import Graph, Input, Node
 from fastconv.nn.layer import Layer
 from fastconv.nn.linear import Linear
+from fastconv.nn.maxout import Maxout
 from fastconv.nn.memory_plan import MemoryPlan
 from fastconv.nn.merge import Add, Concat
 from fastconv.nn.model import Model
@@ -19,6 +20,8 @@ from fastconv.nn.pool2d import AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d, MaxP
 from fastconv.nn.sequential import Sequential
 
 __all__ = [
+    "ELU",
+    "GELU",
     "Add",
     "AvgPool2d",
     "Concat",
@@ -31,13 +34,19 @@ __all__ = [
     "Graph",
     "Input",
     "Layer",
+    "LeakyReLU",
     "Linear",
     "MaxPool2d",
+    "Maxout",
     "MemoryPlan",
     "Model",
     "Node",
     "Parameter",
     "ReLU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
     "Softmax",
+    "Softplus",
+    "Tanh",
 ]

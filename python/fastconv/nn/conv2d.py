@@ -1,7 +1,8 @@
-"""Conv2d: a layer of convolution (cross-correlation) with bias and, if wanted, ReLU."""
+"""Conv2d: a layer of convolution (cross-correlation) with bias and, if wanted, an activation."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, Literal
@@ -10,7 +11,7 @@ import numpy as np
 
 from fastconv import _core
 from fastconv._config import Algorithm
-from fastconv.nn import init
+from fastconv.nn import init, own_activation
 from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.packing import PackedWeight
@@ -36,8 +37,9 @@ class Conv2d(Layer):
     groups : int, default 1
         The input's channels are cut into `groups` blocks; `out_channels / groups` filters see one block each.
     bias : bool, default True
-    activation : None or "relu"
-        Applied in the convolution's last store.
+    activation : str, optional
+        "relu" is applied in the convolution's last store; "leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu",
+        "gelu_tanh" and "softplus" in place behind it, with the defaults of `fastconv.ops`.
     algo : "auto", "direct" or "winograd", default "auto"
         "auto" is the model's `algo`, and where that is "auto" too, `fastconv.config.algo`.
     name, seed
@@ -84,7 +86,7 @@ class Conv2d(Layer):
         self.padding = arguments.padding(op, padding)
         self.dilation = arguments.pair(op, "dilation", dilation)
         self.groups = arguments.integer(op, "groups", groups)
-        self.activation = arguments.activation(op, activation)
+        self.activation = own_activation.checked(op, activation)
         self.algo = arguments.own_algorithm(op, algo)
         if not isinstance(bias, bool | np.bool_):
             raise TypeError(f"{op}: bias must be True or False, got {arguments.describe(bias)}")
@@ -174,13 +176,11 @@ class Conv2d(Layer):
 
     def fuses_max_pool(self, frame: Frame) -> bool:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
-        return not frame.max_pool and _core.conv2d_fuses_max_pool(
-            geometry, _dtype_name(frame), algo=self.algorithm(frame)
-        )
+        possible = not frame.max_pool and own_activation.is_fused(frame)
+        return possible and _core.conv2d_fuses_max_pool(geometry, _dtype_name(frame), algo=self.algorithm(frame))
 
     def needs(self, frame: Frame) -> Needs:
-        masks = frame.activation == "relu" and not frame.grad_is_masked
-        return Needs(inputs=frame.wants(self.weight), output=masks, writes_grad_output=masks)
+        return own_activation.needs(frame, inputs=frame.wants(self.weight))
 
     def algorithm(self, frame: Frame) -> Algorithm:
         """Return the layer's own algorithm, or the frame's."""
@@ -202,9 +202,9 @@ class Conv2d(Layer):
             frame.inputs[0],
             self.weight.data,
             bias,
-            frame.output,
+            own_activation.target(frame),
             layout=frame.layout,
-            activation=frame.activation,
+            activation=own_activation.in_kernel(frame),
             algo=self.algorithm(frame),
             max_pool=frame.max_pool,
         )
@@ -212,17 +212,16 @@ class Conv2d(Layer):
     def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         run = self._forward(geometry, frame, None if self._bias is None else self._bias.data)
+        after = own_activation.forward_calls(frame)
         if frame.with_backward:
-            return [run]
+            return [run, *after]
         packed = self.packed(geometry, self.algorithm(frame))
-        return [lambda: run(packed_weight=packed.array())]
+        return [lambda: run(packed_weight=packed.array()), *after]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         grad, layout, algo = frame.grad_output, frame.layout, self.algorithm(frame)
-        calls: list[Call] = []
-        if frame.activation == "relu" and not frame.grad_is_masked:
-            calls.append(partial(_core.relu_backward, grad, frame.output, grad))
+        calls = own_activation.backward_calls(frame)
         if self._bias is not None and frame.wants(self._bias):
             into, more = self._bias.gradient(), frame.accumulates(self._bias)
             calls.append(partial(_core.conv2d_backward_bias, grad, into, layout=layout, accumulate=more))
@@ -252,7 +251,8 @@ class Conv2d(Layer):
         return conv2d_bytes(geometry, frame, self.algorithm(frame))
 
     def flops(self, *shapes: Shape) -> int:
-        return self.geometry(1, shapes[0]).flops
+        geometry = self.geometry(1, shapes[0])
+        return geometry.flops + own_activation.flops(self.activation, math.prod(self.infer_shape(*shapes)))
 
 
 def _dtype_name(frame: Frame) -> Literal["float32", "float64"]:

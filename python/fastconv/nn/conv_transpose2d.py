@@ -11,7 +11,7 @@ import numpy as np
 
 from fastconv import _core
 from fastconv._config import Algorithm
-from fastconv.nn import init
+from fastconv.nn import init, own_activation
 from fastconv.nn.conv2d import Conv2d, conv2d_bytes
 from fastconv.nn.frame import Frame, Shape
 from fastconv.nn.packing import PackedWeight
@@ -38,8 +38,8 @@ class ConvTranspose2d(Conv2d):
     bias : bool, default True
     output_size : int or (int, int), optional
         Height and width of the output, instead of `output_padding`; an error lists the sizes that are possible.
-    activation : None or "relu"
-        Applied in the last store.
+    activation : str, optional
+        As of `Conv2d`.
     algo, name, seed
         See `Conv2d`.
 
@@ -143,9 +143,9 @@ class ConvTranspose2d(Conv2d):
             frame.inputs[0],
             self.weight.data,
             bias,
-            frame.output,
+            own_activation.target(frame),
             layout=frame.layout,
-            activation=frame.activation,
+            activation=own_activation.in_kernel(frame),
             algo=self.algorithm(frame),
         )
 

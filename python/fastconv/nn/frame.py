@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastconv._config import Algorithm
 from fastconv.nn.parameter import Parameter
-from fastconv.ops.arguments import Activation, Array, Layout, memory_shape
+from fastconv.ops.arguments import Array, Layout, memory_shape
 
 Shape: TypeAlias = tuple[int, ...]
 Call: TypeAlias = Callable[[], object]
@@ -54,8 +54,8 @@ class Frame:
         backward will follow: keep what it needs.
     with_parameters : bool
         backward computes the gradients of trainable parameters, not of inputs only.
-    activation : "none" or "relu"
-        What the layer applies before it stores its output: its own, or a ReLU layer that the engine fused into it.
+    activation : str
+        What the layer applies to its output: its own, or a ReLU layer that the engine fused into it.
     algo : "auto", "direct" or "winograd"
         For convolutions that do not choose for themselves.
     max_pool : bool
@@ -73,7 +73,7 @@ class Frame:
     training: bool = False
     with_backward: bool = False
     with_parameters: bool = True
-    activation: Activation = "none"
+    activation: str = "none"
     algo: Algorithm = "auto"
     max_pool: bool = False
     grad_is_masked: bool = False

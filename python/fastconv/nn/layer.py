@@ -17,7 +17,7 @@ from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.graph import Node
 from fastconv.nn.parameter import Parameter
 from fastconv.ops import arguments
-from fastconv.ops.arguments import Activation, Array
+from fastconv.ops.arguments import Array
 
 
 class Layer:
@@ -36,7 +36,7 @@ class Layer:
 
     kind: ClassVar[str] = "layer"
     arity: ClassVar[int | None] = 1  # how many inputs; None: two or more
-    activation: Activation = "none"  # what it applies before it stores its output
+    activation: str = "none"  # what it applies to its output, see own_activation
     fuses_relu: ClassVar[bool] = False  # can take over a ReLU that follows it
     halves_maps: bool = False  # it is a max pool of 2 x 2 windows side by side, whatever else it may do
     can_mask_grad: ClassVar[bool] = False  # can do, in backward, the mask of a ReLU before it

@@ -1,4 +1,4 @@
-"""Linear: a dense layer, with bias and, if wanted, ReLU."""
+"""Linear: a dense layer, with bias and, if wanted, an activation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastconv import _core
-from fastconv.nn import init
+from fastconv.nn import init, own_activation
 from fastconv.nn.conv2d import conv2d_bytes
 from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
@@ -26,8 +26,8 @@ class Linear(Layer):
         Length of an input vector; None takes it from the first input.
     out_features : int
     bias : bool, default True
-    activation : None or "relu"
-        Applied before the output is stored.
+    activation : str, optional
+        "relu" is applied before the output is stored, the others behind it; see `Conv2d`.
     name, seed
         See `Layer`.
 
@@ -59,7 +59,7 @@ class Linear(Layer):
         super().__init__(name, seed)
         op = self.label
         self.out_features = arguments.integer(op, "out_features", out_features)
-        self.activation = arguments.activation(op, activation)
+        self.activation = own_activation.checked(op, activation)
         if not isinstance(bias, bool | np.bool_):
             raise TypeError(f"{op}: bias must be True or False, got {arguments.describe(bias)}")
         if self.out_features < 1:
@@ -116,8 +116,7 @@ class Linear(Layer):
         return (self.out_features,)
 
     def needs(self, frame: Frame) -> Needs:
-        masks = frame.activation == "relu" and not frame.grad_is_masked
-        return Needs(inputs=frame.wants(self.weight), output=masks, writes_grad_output=masks)
+        return own_activation.needs(frame, inputs=frame.wants(self.weight))
 
     def packed(self) -> PackedWeight:
         if self._packed is None:
@@ -127,18 +126,22 @@ class Linear(Layer):
     def forward_calls(self, frame: Frame) -> list[Call]:
         bias = None if self._bias is None else self._bias.data
         run = partial(
-            _core.linear_forward, frame.inputs[0], self.weight.data, bias, frame.output, activation=frame.activation
+            _core.linear_forward,
+            frame.inputs[0],
+            self.weight.data,
+            bias,
+            own_activation.target(frame),
+            activation=own_activation.in_kernel(frame),
         )
+        after = own_activation.forward_calls(frame)
         if frame.with_backward:
-            return [run]
+            return [run, *after]
         packed = self.packed()
-        return [lambda: run(packed_weight=packed.array())]
+        return [lambda: run(packed_weight=packed.array()), *after]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         grad = frame.grad_output
-        calls: list[Call] = []
-        if frame.activation == "relu" and not frame.grad_is_masked:
-            calls.append(partial(_core.relu_backward, grad, frame.output, grad))
+        calls = own_activation.backward_calls(frame)
         if self._bias is not None and frame.wants(self._bias):
             into, more = self._bias.gradient(), frame.accumulates(self._bias)
             calls.append(partial(_core.linear_backward_bias, grad, into, accumulate=more))
@@ -161,4 +164,4 @@ class Linear(Layer):
         return conv2d_bytes(geometry, frame)
 
     def flops(self, *shapes: Shape) -> int:
-        return 2 * self.out_features * shapes[0][0]
+        return 2 * self.out_features * shapes[0][0] + own_activation.flops(self.activation, self.out_features)

@@ -202,7 +202,7 @@ def loss_node(output: Node, loss: Loss | None) -> Node | None:
     """Where the loss of an output is taken: before the Softmax that a cross entropy has in itself."""
     if loss is None:
         return None
-    if loss.from_logits and isinstance(output.layer, Softmax):
+    if loss.from_logits and isinstance(output.layer, Softmax) and output.layer.axis == 1:
         return output.inputs[0]
     return output
 

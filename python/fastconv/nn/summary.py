@@ -22,6 +22,8 @@ def summary(graph: Graph, input_shapes: Sequence[Shape]) -> str:
         parameters = [] if node.layer in seen else list(node.layer.parameters().values())
         if node.layer in seen:
             name += " (shared)"
+        if node.layer.activation not in ("none", "relu"):
+            name += f", then {node.layer.activation}"  # a pass of its own over the output; ReLU is none
         seen.add(node.layer)
         trainable += sum(parameter.size for parameter in parameters if parameter.trainable)
         frozen += sum(parameter.size for parameter in parameters if not parameter.trainable)

@@ -1,0 +1,79 @@
+"""The activation that a layer with weights applies to its own output.
+
+ReLU is part of the kernel's last store. The others run in place on the output behind it, with their default parameters;
+where backward reads what went into the function, the kernel stores to a buffer first.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastconv import _core
+from fastconv.nn.frame import Buffer, Call, Frame, Needs
+from fastconv.ops.arguments import Activation, Array
+from fastconv.ops.pointwise import FUNCTIONS, READ_INPUT
+
+NAMES = ("none", "relu", *FUNCTIONS, "gelu_tanh")
+DEFAULTS = {"leaky_relu": (0.01, 0.0), "elu": (1.0, 0.0), "softplus": (1.0, 20.0)}
+_BEFORE = "before_activation"
+
+
+def checked(op: str, value: object) -> str:
+    """The name of an activation; None means "none"."""
+    if value is None:
+        return "none"
+    if isinstance(value, str) and value in NAMES:
+        return value
+    text = f"{op}: activation must be None or one of {', '.join(map(repr, NAMES[1:]))}, got {value!r}"
+    if value in ("softmax", "maxout"):
+        raise ValueError(f"{text}; put nn.{str(value).capitalize()}() behind the layer")
+    raise (ValueError if isinstance(value, str) else TypeError)(text)
+
+
+def is_fused(frame: Frame) -> bool:
+    """Whether the kernel does all of it."""
+    return frame.activation in ("none", "relu")
+
+
+def in_kernel(frame: Frame) -> Activation:
+    """What the kernel applies before it stores."""
+    return "relu" if frame.activation == "relu" else "none"
+
+
+def needs(frame: Frame, inputs: bool) -> Needs:
+    """What the layer needs, `inputs` being what its own gradients read."""
+    active = frame.activation != "none" and not frame.grad_is_masked
+    if frame.activation not in READ_INPUT:
+        return Needs(inputs=inputs, output=active, writes_grad_output=active)
+    before = {_BEFORE: Buffer(frame.in_memory(frame.output_shape), frame.dtype)} if frame.with_backward else {}
+    return Needs(inputs=inputs, writes_grad_output=True, buffers=before)
+
+
+def target(frame: Frame) -> Array:
+    """Where the kernel stores."""
+    before: Array = frame.buffers.get(_BEFORE, frame.output)
+    return before
+
+
+def forward_calls(frame: Frame) -> list[Call]:
+    """What comes after the kernel."""
+    if is_fused(frame):
+        return []
+    a, b = DEFAULTS.get(frame.activation, (0.0, 0.0))
+    return [partial(_core.activation_forward, frame.activation, target(frame), frame.output, a=a, b=b)]
+
+
+def backward_calls(frame: Frame) -> list[Call]:
+    """What comes before the layer's own gradients: grad_output is changed in place."""
+    grad = frame.grad_output
+    if frame.activation == "none" or frame.grad_is_masked:
+        return []
+    if frame.activation == "relu":
+        return [partial(_core.relu_backward, grad, frame.output, grad)]
+    a, b = DEFAULTS.get(frame.activation, (0.0, 0.0))
+    return [partial(_core.activation_backward, frame.activation, grad, target(frame), grad, a=a, b=b)]
+
+
+def flops(activation: str, elements: int) -> int:
+    """One for each element, whatever the function; ReLU is part of the store."""
+    return 0 if activation in ("none", "relu") else elements
