@@ -71,19 +71,25 @@ class CompiledNetwork(Network):
         chosen: Sequence[Any] = (
             [loss] if isinstance(loss, str | Loss) else in_order("compile", "loss", loss, names, "output")
         )
+        if not isinstance(chosen, list | tuple):
+            raise TypeError(f"Model.compile: loss must be a name, a Loss, or one for each output, got {loss!r}")
         if len(chosen) != len(names):
             raise ValueError(f"Model.compile: loss must name one for each of {len(names)} outputs, got {loss!r}")
         resolved = tuple(None if one is None else losses.get(one) for one in chosen)
         if not any(resolved):
             raise ValueError("Model.compile: at least one output must have a loss")
-        weights = in_order("compile", "loss_weights", loss_weights, names, "output")
-        self._loss_weights = _checked_weights(weights, resolved)
+        for argument, given in (("loss_weights", loss_weights), ("metrics", metrics)):
+            idle = [name for name, one in zip(names, resolved, strict=True) if one is None and name is not None]
+            if isinstance(given, Mapping) and any(name in given for name in idle):
+                raise ValueError(f"Model.compile: {argument} must name outputs that have a loss, {idle[0]!r} has none")
+        weights = _checked_weights(in_order("compile", "loss_weights", loss_weights, names, "output"), resolved)
         each = in_order("compile", "metrics", metrics, names, "output")
-        self._metrics = tuple(
-            _named_metrics(each[place] or () if isinstance(metrics, Mapping) else metrics)
+        functions = tuple(
+            _named_metrics((each[place] or ()) if isinstance(metrics, Mapping) else metrics)
             for place in range(len(names))
         )
-        self.optimizer, self._losses = optim.get(optimizer), resolved
+        self.optimizer = optim.get(optimizer)  # the last that can refuse: a model is compiled, or as it was
+        self._losses, self._loss_weights, self._metrics = resolved, weights, functions
 
     @property
     def loss(self) -> Loss | tuple[Loss | None, ...] | None:
@@ -184,7 +190,7 @@ def _checked_weights(weights: Any, chosen: Sequence[Loss | None]) -> tuple[float
 def _named_metrics(metrics: Any) -> dict[str, Metric]:
     from fastconv import metrics as known_metrics
 
-    if isinstance(metrics, str):
+    if isinstance(metrics, str) or not isinstance(metrics, Sequence):
         raise TypeError(f"Model.compile: metrics must be a sequence, got {metrics!r}; write [{metrics!r}]")
     named: dict[str, Metric] = {}
     for metric in metrics:

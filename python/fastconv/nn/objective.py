@@ -45,7 +45,9 @@ def terms(network: Network, of: Objective) -> list[tuple[Node, Any]]:
     for point, term in pairs:
         node = network.point("gradients: of", point)
         where = f"Model.gradients: the term at {network.graph.label(node)}"
-        if isinstance(term, tuple) and term and isinstance(term[0], str | Loss):
+        if isinstance(term, tuple) and not term:
+            raise ValueError(f"{where} must be {_FORMS}; got ()")
+        if isinstance(term, tuple) and isinstance(term[0], str | Loss):
             if len(term) not in (2, 3):
                 raise ValueError(f"{where} must be (loss, target) or (loss, target, weight), got {len(term)} things")
             loss = losses.get(term[0])
