@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/checked_math.h"
-#include "cpu/scratch.h"
 #include "cpu/threads.h"
 
 namespace fastconv {
@@ -28,70 +26,68 @@ T row_max(const T* x, std::int64_t classes) {
 
 }  // namespace
 
-std::int64_t first_bad_label(const std::int64_t* labels, std::int64_t n, std::int64_t classes) {
+std::int64_t first_bad_label(const std::int64_t* labels, std::int64_t n, std::int64_t classes,
+                             const std::int64_t* ignore_index) {
   std::int64_t row = 0;
-  while (row < n && labels[row] >= 0 && labels[row] < classes) ++row;
+  while (row < n && ((labels[row] >= 0 && labels[row] < classes) || (ignore_index && labels[row] == *ignore_index)))
+    ++row;
   return row;
 }
 
 template <class T>
-void softmax_cross_entropy(const T* logits, const std::int64_t* labels, std::int64_t n, std::int64_t classes,
-                           T grad_scale, T* losses, T* grad) {
-  parallel_for(n, row_threads(n, classes), [&](std::int64_t row, int) {
-    const T* x = logits + row * classes;
-    const T most = row_max(x, classes);
-    const std::int64_t label = labels[row];
-    double sum = 0;
-    if (grad) {
-      T* g = grad + row * classes;
-      for (std::int64_t c = 0; c < classes; ++c) sum += g[c] = std::exp(x[c] - most);
-      const double scale = grad_scale / sum;
-      for (std::int64_t c = 0; c < classes; ++c) g[c] = static_cast<T>(g[c] * scale);
-      g[label] -= grad_scale;
-    } else {
-      for (std::int64_t c = 0; c < classes; ++c) sum += std::exp(x[c] - most);
-    }
-    losses[row] = static_cast<T>(std::log(sum) - (static_cast<double>(x[label]) - most));
-  });
+double label_weight(const std::int64_t* labels, std::int64_t n, const T* weight, const std::int64_t* ignore_index) {
+  double sum = 0;
+  for (std::int64_t row = 0; row < n; ++row)
+    if (!ignore_index || labels[row] != *ignore_index) sum += weight ? static_cast<double>(weight[labels[row]]) : 1.0;
+  return sum;
 }
 
 template <class T>
-double mean_squared_error(const T* input, const T* target, std::int64_t count, T grad_scale, T* grad) {
-  constexpr std::int64_t kBlock = 4096;
-  constexpr int kLanes = 8;  // sums side by side, for the compiler's vectors
-  const std::int64_t blocks = ceil_div(count, kBlock);
-  const Scratch scratch(static_cast<std::size_t>(blocks) * sizeof(double));
-  double* sums = scratch.as<double>();
-  const T twice = 2 * grad_scale;
-  parallel_for(blocks, threads_for_bytes(static_cast<double>(count) * 3 * sizeof(T)), [&](std::int64_t block, int) {
-    double sum[kLanes] = {};
-    const std::int64_t end = std::min(count, (block + 1) * kBlock);
-    std::int64_t i = block * kBlock;
-    for (; i + kLanes <= end; i += kLanes) {
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const double difference = static_cast<double>(input[i + lane]) - target[i + lane];
-        sum[lane] += difference * difference;
+void softmax_cross_entropy(const T* logits, const std::int64_t* labels, std::int64_t n, std::int64_t classes,
+                           const CrossEntropyOptions<T>& options, T grad_scale, T* losses, T* grad) {
+  const double share = options.label_smoothing / static_cast<double>(classes), rest = 1 - options.label_smoothing;
+  const T* weight = options.weight;
+  double all_weights = static_cast<double>(classes);
+  if (weight) {
+    all_weights = 0;
+    for (std::int64_t c = 0; c < classes; ++c) all_weights += weight[c];
+  }
+  parallel_for(n, row_threads(n, classes), [&](std::int64_t row, int) {
+    const T* x = logits + row * classes;
+    T* g = grad ? grad + row * classes : nullptr;
+    const std::int64_t label = labels[row];
+    if (options.ignore_index && label == *options.ignore_index) {
+      losses[row] = 0;
+      if (g) std::fill(g, g + classes, T(0));
+      return;
+    }
+    const T most = row_max(x, classes);
+    const double hit = weight ? rest * weight[label] : rest, total = hit + share * all_weights;
+    double sum = 0, spread = 0;
+    if (g) {
+      for (std::int64_t c = 0; c < classes; ++c) sum += g[c] = std::exp(x[c] - most);
+      const double scale = grad_scale * total / sum;
+      for (std::int64_t c = 0; c < classes; ++c) g[c] = static_cast<T>(g[c] * scale);
+      g[label] -= static_cast<T>(grad_scale * hit);
+    } else {
+      for (std::int64_t c = 0; c < classes; ++c) sum += std::exp(x[c] - most);
+    }
+    if (share > 0) {
+      for (std::int64_t c = 0; c < classes; ++c) {
+        const double part = weight ? share * weight[c] : share;
+        spread += part * (static_cast<double>(x[c]) - most);
+        if (g) g[c] -= static_cast<T>(grad_scale * part);
       }
     }
-    for (int lane = 0; i + lane < end; ++lane) {
-      const double difference = static_cast<double>(input[i + lane]) - target[i + lane];
-      sum[lane] += difference * difference;
-    }
-    for (int lane = 1; lane < kLanes; ++lane) sum[0] += sum[lane];
-    sums[block] = sum[0];
-    if (!grad) return;
-    for (std::int64_t j = block * kBlock; j < end; ++j) grad[j] = (input[j] - target[j]) * twice;
+    losses[row] = static_cast<T>(total * std::log(sum) - hit * (static_cast<double>(x[label]) - most) - spread);
   });
-  double total = 0;
-  for (std::int64_t block = 0; block < blocks; ++block) total += sums[block];
-  return total;
 }
 
-template void softmax_cross_entropy(const float*, const std::int64_t*, std::int64_t, std::int64_t, float, float*,
-                                    float*);
-template void softmax_cross_entropy(const double*, const std::int64_t*, std::int64_t, std::int64_t, double, double*,
-                                    double*);
-template double mean_squared_error(const float*, const float*, std::int64_t, float, float*);
-template double mean_squared_error(const double*, const double*, std::int64_t, double, double*);
+template double label_weight(const std::int64_t*, std::int64_t, const float*, const std::int64_t*);
+template double label_weight(const std::int64_t*, std::int64_t, const double*, const std::int64_t*);
+template void softmax_cross_entropy(const float*, const std::int64_t*, std::int64_t, std::int64_t,
+                                    const CrossEntropyOptions<float>&, float, float*, float*);
+template void softmax_cross_entropy(const double*, const std::int64_t*, std::int64_t, std::int64_t,
+                                    const CrossEntropyOptions<double>&, double, double*, double*);
 
 }  // namespace fastconv

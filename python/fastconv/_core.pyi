@@ -280,12 +280,30 @@ def softmax_backward(grad_output: _Array, output: _Array, grad_input: _Array) ->
 
 # Losses, (N, C)
 def softmax_cross_entropy(
-    logits: _Array, labels: NDArray[np.int64], losses: _Array, grad: _Array | None, grad_scale: float
+    logits: _Array,
+    labels: NDArray[np.int64],
+    losses: _Array,
+    grad: _Array | None,
+    grad_scale: float,
+    *,
+    weight: _Array | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
 ) -> None:
     """losses[n] = -log softmax(logits[n])[labels[n]]; grad = (softmax - one_hot) * grad_scale."""
 
-def mean_squared_error(input: _Array, target: _Array, grad: _Array | None, grad_scale: float) -> float:
-    """The sum of squared differences, in float64; grad = 2 * (input - target) * grad_scale."""
+def label_weight(labels: NDArray[np.int64], classes: int, weight: _Array | None, ignore_index: int | None) -> float:
+    """The sum of the labels' weights; labels out of range are a ValueError."""
+
+def pair_loss(
+    kind: Literal["squared", "absolute", "huber", "binary_logits", "binary"],
+    input: _Array,
+    target: _Array,
+    grad: _Array | None,
+    grad_scale: float,
+    parameter: float = 0.0,
+) -> float:
+    """The sum over all elements, in float64; grad is its gradient times grad_scale. `parameter` is Huber's delta."""
 
 # Optimiser steps: in place on the parameter and its state, any shape
 def sgd_step(

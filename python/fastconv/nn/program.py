@@ -199,10 +199,17 @@ class Program:
 
 
 def loss_node(output: Node, loss: Loss | None) -> Node | None:
-    """Where the loss of an output is taken: before the Softmax that a cross entropy has in itself."""
+    """Where the loss of an output is taken: before the Softmax or Sigmoid that a cross entropy has in itself."""
     if loss is None:
         return None
-    if loss.from_logits and isinstance(output.layer, Softmax) and output.layer.axis == 1:
+    layer = output.layer
+    if loss.from_logits and layer is not None and loss.logits_of == layer.activation:
+        raise ValueError(
+            f"{loss.name}: takes the values before a {layer.activation}, and {layer.label} applies it itself; write "
+            f"{layer.activation.capitalize()}() as a layer of its own behind it"
+        )
+    of_classes = not isinstance(layer, Softmax) or layer.axis == 1
+    if loss.from_logits and layer is not None and loss.logits_of == layer.kind and of_classes:
         return output.inputs[0]
     return output
 

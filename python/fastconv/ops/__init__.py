@@ -24,6 +24,16 @@ from fastconv.ops.linear import linear, linear_backward_bias, linear_backward_in
 from fastconv.ops.loss import cross_entropy, cross_entropy_with_grad, mse_loss, mse_loss_with_grad
 from fastconv.ops.maxout import maxout, maxout_backward
 from fastconv.ops.optimizer import adam_step, rmsprop_step, sgd_step
+from fastconv.ops.pair_loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_grad,
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_with_grad,
+    huber_loss,
+    huber_loss_with_grad,
+    l1_loss,
+    l1_loss_with_grad,
+)
 from fastconv.ops.pointwise import (
     elu,
     elu_backward,
@@ -47,6 +57,10 @@ __all__ = [
     "add",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_grad",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits_with_grad",
     "conv2d",
     "conv2d_backward_bias",
     "conv2d_backward_input",
@@ -64,6 +78,10 @@ __all__ = [
     "global_avg_pool2d_backward",
     "global_max_pool2d",
     "global_max_pool2d_backward",
+    "huber_loss",
+    "huber_loss_with_grad",
+    "l1_loss",
+    "l1_loss_with_grad",
     "leaky_relu",
     "leaky_relu_backward",
     "linear",

@@ -15,12 +15,13 @@ from fastconv import _core
 from fastconv._config import config
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array
+from fastconv.ops.pointwise import number
 from fastconv.ops.slow_path import forced_copies, refuse
 
 Labels = NDArray[np.int64]
 
 
-def _divisor(op: str, reduction: object, count: int) -> int:
+def mean_divisor(op: str, reduction: object, count: int) -> int:
     """What the sum over the batch is divided by; an empty batch has the loss 0."""
     if reduction not in ("mean", "sum"):
         error = ValueError if isinstance(reduction, str) else TypeError
@@ -39,7 +40,7 @@ def _one_hot_labels(op: str, target: NDArray[Any]) -> Labels:
     return labels
 
 
-def class_labels(op: str, target: object, shape: tuple[int, ...]) -> Labels:
+def class_labels(op: str, target: object, shape: tuple[int, ...], ignore_index: int | None = None) -> Labels:
     """Labels as the native module takes them, from ids of any integer type or from one-hot rows."""
     n, classes = shape
     if type(target) is not np.ndarray and not isinstance(target, np.memmap):
@@ -53,29 +54,69 @@ def class_labels(op: str, target: object, shape: tuple[int, ...]) -> Labels:
         raise ValueError(f"{op}: target must have shape {(n,)} (labels) or {shape} (one-hot), got {target.shape}")
     if target.dtype.kind not in "iu":
         raise TypeError(f"{op}: labels must be integers, got {target.dtype}; write target.astype(np.int64)")
-    bad = np.flatnonzero((target < 0) | (target >= classes))
+    outside = (target < 0) | (target >= classes)
+    if ignore_index is not None:
+        outside &= target != ignore_index
+    bad = np.flatnonzero(outside)
     if bad.size:
-        raise ValueError(f"{op}: labels must be in [0, {classes}), got {target[bad[0]]} at index {bad[0]}")
+        beside = "" if ignore_index is None else f" or ignore_index={ignore_index}"
+        raise ValueError(f"{op}: labels must be in [0, {classes}){beside}, got {target[bad[0]]} at index {bad[0]}")
     return np.ascontiguousarray(target, dtype=np.int64)
 
 
 def _cross_entropy(
-    op: str, input: object, target: object, reduction: object, with_grad: bool
+    op: str,
+    input: object,
+    target: object,
+    weight: object,
+    ignore_index: object,
+    reduction: object,
+    label_smoothing: object,
+    with_grad: bool,
 ) -> tuple[float, Array | None]:
     logits = arg.check_array(op, "input", input, 2)
     if logits.shape[1] < 1:
         raise ValueError(f"{op}: input must have shape (N, C) with C >= 1, got {logits.shape}")
-    labels = class_labels(op, target, logits.shape)
-    divisor = _divisor(op, reduction, logits.shape[0])
+    ignored = None if ignore_index is None else arg.integer(op, "ignore_index", ignore_index)
+    smoothing = number(op, "label_smoothing", label_smoothing, 0)
+    if smoothing >= 1:
+        raise ValueError(f"{op}: label_smoothing must lie in [0, 1), got {label_smoothing}")
+    weights = None
+    if weight is not None:
+        weights = arg.as_array(op, "weight", weight, 1, logits.dtype)
+        arg.check_shape(op, "weight", weights, logits.shape[1:])
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise ValueError(f"{op}: weight must be finite and at least 0, got {weights.tolist()}")
+    labels = class_labels(op, target, logits.shape, ignored)
+    divisor: float = mean_divisor(op, reduction, logits.shape[0])
+    if reduction == "mean" and (ignored is not None or weights is not None):
+        divisor = _core.label_weight(labels, logits.shape[1], weights, ignored) or 1.0
     if config.strict:
         refuse(op, forced_copies({"input": logits}))
     losses = arg.allocate(op, logits.shape[:1], logits.dtype)
     grad = arg.allocate(op, logits.shape, logits.dtype) if with_grad else None
-    _core.softmax_cross_entropy(arg.contiguous(logits), labels, losses, grad, 1.0 / divisor)
+    _core.softmax_cross_entropy(
+        arg.contiguous(logits),
+        labels,
+        losses,
+        grad,
+        1.0 / divisor,
+        weight=weights,
+        label_smoothing=smoothing,
+        ignore_index=ignored,
+    )
     return float(np.sum(losses, dtype=np.float64)) / divisor, grad
 
 
-def cross_entropy(input: Array, target: NDArray[Any], *, reduction: str = "mean") -> float:
+def cross_entropy(
+    input: Array,
+    target: NDArray[Any],
+    *,
+    weight: Array | None = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> float:
     """Softmax cross entropy of logits: -log softmax(input)[target], over the batch.
 
     Parameters
@@ -83,8 +124,14 @@ def cross_entropy(input: Array, target: NDArray[Any], *, reduction: str = "mean"
     input : ndarray, shape (N, C), float32 or float64
         Logits: what goes into a softmax, not what comes out. Finite logits of any size are fine.
     target : ndarray, shape (N,) of integers in [0, C), or one-hot rows of shape (N, C)
+    weight : ndarray, shape (C,), dtype of `input`, optional
+        What each class counts, at least 0; the mean divides by the sum of the labels' weights.
+    ignore_index : int, optional
+        Rows with this label take no part. (PyTorch's default of -100 would hide labels that are wrong.)
     reduction : "mean" or "sum", default "mean"
         Over the N rows; the mean of no rows is 0.
+    label_smoothing : float, default 0
+        e in [0, 1): the target is (1 - e) * one_hot + e / C (Szegedy et al. 2016).
 
     Returns
     -------
@@ -98,15 +145,23 @@ def cross_entropy(input: Array, target: NDArray[Any], *, reduction: str = "mean"
     ValueError
         For shapes that do not fit, a label out of range (the first is named), a target row that is not one-hot.
     """
-    return _cross_entropy("cross_entropy", input, target, reduction, False)[0]
+    return _cross_entropy("cross_entropy", input, target, weight, ignore_index, reduction, label_smoothing, False)[0]
 
 
-def cross_entropy_with_grad(input: Array, target: NDArray[Any], *, reduction: str = "mean") -> tuple[float, Array]:
+def cross_entropy_with_grad(
+    input: Array,
+    target: NDArray[Any],
+    *,
+    weight: Array | None = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> tuple[float, Array]:
     """`cross_entropy` and its gradient with respect to the logits, in one pass.
 
     Parameters
     ----------
-    input, target, reduction
+    input, target, weight, ignore_index, reduction, label_smoothing
         As for `cross_entropy`.
 
     Returns
@@ -120,7 +175,9 @@ def cross_entropy_with_grad(input: Array, target: NDArray[Any], *, reduction: st
     TypeError, ValueError
         As for `cross_entropy`.
     """
-    loss, grad = _cross_entropy("cross_entropy_with_grad", input, target, reduction, True)
+    loss, grad = _cross_entropy(
+        "cross_entropy_with_grad", input, target, weight, ignore_index, reduction, label_smoothing, True
+    )
     assert grad is not None
     return loss, grad
 
@@ -129,11 +186,11 @@ def _mse(op: str, input: object, target: object, reduction: object, with_grad: b
     value = arg.check_array(op, "input", input, None)
     wanted = arg.check_array(op, "target", target, None, value.dtype)
     arg.check_shape(op, "target", wanted, value.shape)
-    divisor = _divisor(op, reduction, value.size)
+    divisor = mean_divisor(op, reduction, value.size)
     if config.strict:
         refuse(op, forced_copies({"input": value, "target": wanted}))
     grad = arg.allocate(op, value.shape, value.dtype) if with_grad else None
-    total = _core.mean_squared_error(arg.contiguous(value), arg.contiguous(wanted), grad, 1.0 / divisor)
+    total = _core.pair_loss("squared", arg.contiguous(value), arg.contiguous(wanted), grad, 1.0 / divisor)
     return total / divisor, grad
 
 
