@@ -197,3 +197,26 @@ def test_data_that_is_not_there_is_not_fetched_against_ones_will(monkeypatch: py
 def test_what_is_not_there_is_refused(build: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         build()
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("linear", lambda z: z),
+        ("relu", lambda z: np.maximum(z, 0)),
+        ("sigmoid", lambda z: 1 / (1 + np.exp(-z))),
+        ("tanh", np.tanh),
+        ("elu", lambda z: np.where(z > 0, z, np.expm1(z))),
+        ("swish", lambda z: z / (1 + np.exp(-z))),
+        ("softplus", lambda z: np.log1p(np.exp(z))),
+        ("softmax", lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)),
+    ],
+)
+def test_activations_by_name_in_a_layer_and_by_themselves(name: str, function: Any) -> None:
+    x = _images((4, 5))
+    inside = models.Sequential([layers.Dense(3, name, input_shape=(5,))])
+    behind = models.Sequential([layers.Dense(3, input_shape=(5,)), layers.Activation(name)])
+    weight, _ = inside.network.parameters()
+    behind.network.load_state_dict(inside.network.state_dict())
+    np.testing.assert_allclose(inside.predict(x), function(x @ weight.data.T), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(behind.predict(x), inside.predict(x), rtol=1e-6, atol=1e-7)

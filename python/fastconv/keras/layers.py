@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from fastconv import nn
@@ -28,9 +28,9 @@ __all__ = [
 ]
 
 _FORMATS = {"channels_last": "NHWC", "channels_first": "NCHW", "tf": "NHWC", "th": "NCHW"}
-_ACTIVATIONS = {
-    "elu": "ELU", "gelu": "GELU", "hard_sigmoid": "HardSigmoid", "relu": "ReLU", "selu": "SELU", "sigmoid": "Sigmoid",
-    "softmax": "Softmax", "softplus": "Softplus", "swish": "SiLU", "silu": "SiLU", "tanh": "Tanh",
+_ACTIVATIONS: dict[str, Callable[[], nn.Layer]] = {
+    "elu": nn.ELU, "gelu": nn.GELU, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "silu": nn.SiLU, "softmax": nn.Softmax,
+    "softplus": nn.Softplus, "swish": nn.SiLU, "tanh": nn.Tanh,
 }  # fmt: skip
 _INITIALIZERS = {"glorot_uniform": init.glorot_uniform, "he_normal": init.he_normal}
 
@@ -46,11 +46,9 @@ def _layout(op: str, data_format: str | None) -> str | None:
 
 
 def _activation(op: str, name: str | None) -> list[nn.Layer]:
-    known = [key for key, kind in _ACTIVATIONS.items() if hasattr(nn, kind)]
     if name is None or name == "linear":
         return []
-    layer: nn.Layer = getattr(nn, _ACTIVATIONS[_choice(op, "activation", name, [*known, "linear"])])()
-    return [layer]
+    return [_ACTIVATIONS[_choice(op, "activation", name, [*_ACTIVATIONS, "linear"])]()]
 
 
 class Layer:
