@@ -26,6 +26,12 @@ def _number(op: str, name: str, value: object, low: float, high: float = math.in
     return float(value)
 
 
+def _positive(op: str, name: str, value: object) -> float:
+    if _number(op, name, value, 0.0) == 0:
+        raise ValueError(f"{op}: {name} must be above 0 and finite, got {value}")
+    return float(value)  # type: ignore[arg-type]  # _number has looked
+
+
 def _flag(op: str, name: str, value: object) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{op}: {name} must be True or False, got {describe(value)}")
@@ -37,14 +43,28 @@ class Optimizer:
 
     State belongs to a parameter's place in the sequence that `step` gets: give it the same sequence each time.
 
+    Parameters
+    ----------
+    learning_rate : float
+    clip_norm : float, optional
+        The most that the gradients of all parameters together may measure (root of the sum of squares): longer ones are
+        shortened before a step, each by the same factor (Pascanu et al. 2013).
+    clip_value : float, optional
+        The most that an element of a gradient may measure; applied before `clip_norm`. Both change the gradients in
+        place; both may be set later, as attributes.
+
     Attributes
     ----------
     steps : int
         Steps done.
     """
 
-    def __init__(self, learning_rate: float) -> None:
+    weight_decay: float = 0.0
+
+    def __init__(self, learning_rate: float, clip_norm: float | None = None, clip_value: float | None = None) -> None:
         self.learning_rate = learning_rate
+        self.clip_norm = clip_norm
+        self.clip_value = clip_value
         self.steps = 0
         self._state: dict[int, dict[str, Array]] = {}
 
@@ -61,6 +81,39 @@ class Optimizer:
     def learning_rate(self, value: float) -> None:
         self._learning_rate = _number(self.name, "learning_rate", value, 0.0)
 
+    @property
+    def clip_norm(self) -> float | None:
+        """The most that all gradients together may measure; None: anything."""
+        return self._clip_norm
+
+    @clip_norm.setter
+    def clip_norm(self, value: float | None) -> None:
+        self._clip_norm = None if value is None else _positive(self.name, "clip_norm", value)
+
+    @property
+    def clip_value(self) -> float | None:
+        """The most that an element of a gradient may measure; None: anything."""
+        return self._clip_value
+
+    @clip_value.setter
+    def clip_value(self, value: float | None) -> None:
+        self._clip_value = None if value is None else _positive(self.name, "clip_value", value)
+
+    def _clip(self, grads: list[Array]) -> None:
+        if self._clip_value is not None:
+            for grad in grads:
+                np.clip(grad, -self._clip_value, self._clip_value, out=grad)
+        if self._clip_norm is not None:
+            flat = [grad.reshape(-1) for grad in grads]
+            norm = math.sqrt(sum(float(np.einsum("i,i->", one, one, dtype=np.float64)) for one in flat))
+            if not norm <= self._clip_norm:  # NaN reaches all of them
+                for grad in grads:
+                    np.multiply(grad, self._clip_norm / norm, out=grad)
+
+    def _decay(self, parameter: Parameter) -> float:
+        """The weight decay of a parameter: its own, or the optimiser's."""
+        return self.weight_decay if parameter.weight_decay is None else parameter.weight_decay
+
     def slots(self) -> tuple[str, ...]:
         """Return the names of the state arrays that each parameter gets."""
         raise NotImplementedError
@@ -72,6 +125,9 @@ class Optimizer:
     def step(self, parameters: Iterable[Parameter]) -> None:
         """Change every trainable parameter that has a gradient."""
         self.steps += 1
+        parameters = list(parameters)
+        if self._clip_norm is not None or self._clip_value is not None:
+            self._clip([one.grad for one in parameters if one.grad is not None and one.trainable])
         for index, parameter in enumerate(parameters):
             grad = parameter.grad
             if grad is None or not parameter.trainable:
@@ -144,12 +200,21 @@ class SGD(Optimizer):
         The parameter moves by -learning_rate * (grad + momentum * velocity).
     weight_decay : float, default 0
         Added to the gradient, times the parameter.
+    clip_norm, clip_value : float, optional
+        See `Optimizer`.
     """
 
     def __init__(
-        self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+        self,
+        learning_rate: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, clip_norm, clip_value)
         self.momentum = _number(self.name, "momentum", momentum, 0.0, 1.0)
         self.nesterov = _flag(self.name, "nesterov", nesterov)
         self.weight_decay = _number(self.name, "weight_decay", weight_decay, 0.0)
@@ -167,7 +232,7 @@ class SGD(Optimizer):
             lr=self.learning_rate,
             momentum=self.momentum,
             dampening=0.0,
-            weight_decay=self.weight_decay,
+            weight_decay=self._decay(parameter),
             nesterov=self.nesterov,
         )
 
@@ -188,6 +253,8 @@ class RMSprop(Optimizer):
         Subtract the square of the gradient's running mean under the root.
     weight_decay : float, default 0
         Added to the gradient, times the parameter.
+    clip_norm, clip_value : float, optional
+        See `Optimizer`.
     """
 
     def __init__(
@@ -199,8 +266,11 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         centered: bool = False,
         weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, clip_norm, clip_value)
         self.rho = _number(self.name, "rho", rho, 0.0, 1.0)
         self.eps = _number(self.name, "eps", eps, 0.0)
         self.eps_inside_root = _flag(self.name, "eps_inside_root", eps_inside_root)
@@ -224,7 +294,7 @@ class RMSprop(Optimizer):
             eps=self.eps,
             eps_inside_root=self.eps_inside_root,
             momentum=self.momentum,
-            weight_decay=self.weight_decay,
+            weight_decay=self._decay(parameter),
         )
 
 
@@ -240,6 +310,8 @@ class Adam(Optimizer):
         Added to the root.
     weight_decay : float, default 0
         Added to the gradient, times the parameter. (AdamW decays the parameter itself.)
+    clip_norm, clip_value : float, optional
+        See `Optimizer`.
     """
 
     _decoupled = False
@@ -251,8 +323,11 @@ class Adam(Optimizer):
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, clip_norm, clip_value)
         self.beta1 = _number(self.name, "beta1", beta1, 0.0, 1.0)
         self.beta2 = _number(self.name, "beta2", beta2, 0.0, 1.0)
         self.eps = _number(self.name, "eps", eps, 0.0)
@@ -272,7 +347,7 @@ class Adam(Optimizer):
             beta1=self.beta1,
             beta2=self.beta2,
             eps=self.eps,
-            weight_decay=self.weight_decay,
+            weight_decay=self._decay(parameter),
             decoupled=self._decoupled,
         )
 
@@ -285,6 +360,8 @@ class AdamW(Adam):
     learning_rate, beta1, beta2, eps
         As `Adam`.
     weight_decay : float, default 0.01
+    clip_norm, clip_value : float, optional
+        See `Optimizer`.
     """
 
     _decoupled = True
@@ -296,8 +373,11 @@ class AdamW(Adam):
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, beta1, beta2, eps, weight_decay)
+        super().__init__(learning_rate, beta1, beta2, eps, weight_decay, clip_norm=clip_norm, clip_value=clip_value)
 
 
 _BY_NAME: dict[str, type[SGD] | type[RMSprop] | type[Adam]] = {

@@ -18,6 +18,7 @@ from fastconv.nn.graph import Node
 from fastconv.nn.parameter import Parameter
 from fastconv.ops import arguments
 from fastconv.ops.arguments import Array
+from fastconv.ops.pointwise import number
 
 
 class Layer:
@@ -114,6 +115,20 @@ class Layer:
     def trainable(self, value: bool) -> None:
         for parameter in self.parameters().values():
             parameter.trainable = value
+
+    @property
+    def weight_decay(self) -> float | None:
+        """L2 regularisation of this layer: of all its parameters but biases; None leaves it to the optimiser."""
+        return next((one.weight_decay for name, one in self.parameters().items() if name != "bias"), None)
+
+    @weight_decay.setter
+    def weight_decay(self, value: float | None) -> None:
+        decay = None if value is None else number(self.label, "weight_decay", value, 0)
+        chosen = [parameter for name, parameter in self.parameters().items() if name != "bias"]
+        if not chosen:
+            raise AttributeError(f"{self.label}: weight_decay needs parameters, and there are none (yet)")
+        for parameter in chosen:
+            parameter.weight_decay = decay
 
     def astype(self, dtype: DTypeLike) -> None:
         """Cast the parameters."""

@@ -38,9 +38,14 @@ class Parameter:
         For error messages; a model names its parameters by itself.
     trainable : bool, default True
         Whether gradients are computed and optimisers change it. Running statistics and frozen weights say False.
+
+    Attributes
+    ----------
+    weight_decay : float or None
+        Takes the place of the optimiser's weight_decay for this parameter; None, the default, leaves it to that.
     """
 
-    __slots__ = ("__weakref__", "_data", "_draw", "_grad", "_version", "name", "trainable")
+    __slots__ = ("__weakref__", "_data", "_draw", "_grad", "_version", "name", "trainable", "weight_decay")
 
     def __init__(self, data: Array, name: str = "", trainable: bool = True) -> None:
         data = np.asarray(data)
@@ -51,6 +56,7 @@ class Parameter:
         self._version = 0
         self.name = name
         self.trainable = trainable
+        self.weight_decay: float | None = None
 
     @property
     def data(self) -> Array:

@@ -9,6 +9,7 @@ from fastconv.train.callbacks import (
     History,
     LearningRateScheduler,
     ModelCheckpoint,
+    ReduceLROnPlateau,
     TerminateOnNaN,
 )
 from fastconv.train.checkpoint import CheckpointFolder
@@ -23,6 +24,7 @@ __all__ = [
     "History",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "ReduceLROnPlateau",
     "TerminateOnNaN",
     "TrainingInterrupted",
     "evaluate",

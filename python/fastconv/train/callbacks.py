@@ -25,6 +25,7 @@ __all__ = [
     "History",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "ReduceLROnPlateau",
     "TerminateOnNaN",
 ]
 
@@ -259,6 +260,76 @@ class LearningRateScheduler(Callback):
     def on_batch_begin(self, step: int) -> None:
         if self.per == "batch":
             self.run.model.optimizer.learning_rate = float(self.schedule(step))
+
+
+class ReduceLROnPlateau(Callback):
+    """Lower the learning rate when a figure has not improved for `patience` epochs.
+
+    Parameters
+    ----------
+    monitor
+        Name of the figure. Default: "val_loss".
+    factor
+        What the rate is multiplied by, above 0 and below 1. Default: 0.1.
+    patience
+        Epochs without improvement that lower the rate, at least 1. Default: 10.
+    min_delta
+        What counts as an improvement. Default: 1e-4.
+    mode
+        "min", "max", or "auto": max for a name with "acc" in it.
+    cooldown
+        Epochs after a change that are not counted. Default: 0.
+    min_lr
+        The rate never falls below it. Default: 0.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 1e-4,
+        mode: Mode = "auto",
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        if not 0 < factor < 1:
+            raise ValueError(f"ReduceLROnPlateau: factor must be above 0 and below 1, got {factor}")
+        if patience < 1:
+            raise ValueError(f"ReduceLROnPlateau: patience must be at least 1, got {patience}")
+        if cooldown < 0 or not min_lr >= 0:
+            raise ValueError(
+                f"ReduceLROnPlateau: cooldown and min_lr must be at least 0, got cooldown={cooldown}, min_lr={min_lr}"
+            )
+        self._monitor = _Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
+        self.factor, self.patience, self.cooldown, self.min_lr = factor, patience, cooldown, min_lr
+        self.on_train_begin()
+
+    def on_train_begin(self) -> None:
+        self._monitor.best = None
+        self.wait = self.cooling = 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        improved = self._monitor.improved(logs)
+        if self.cooling:
+            self.cooling -= 1
+            self.wait = 0
+        elif improved:
+            self.wait = 0
+        else:
+            self.wait += 1
+        if self.wait >= self.patience:
+            optimizer = self.run.model.optimizer
+            optimizer.learning_rate = min(
+                optimizer.learning_rate, max(optimizer.learning_rate * self.factor, self.min_lr)
+            )
+            self.wait, self.cooling = 0, self.cooldown
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self._monitor.best, "wait": self.wait, "cooling": self.cooling}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._monitor.best, self.wait, self.cooling = state["best"], state["wait"], state["cooling"]
 
 
 class CSVLogger(Callback):
