@@ -129,6 +129,20 @@ def test_style_transfer_content_on_one_map_and_gram_losses_on_five(rng: np.rando
     assert model.gradients(x, of=of)[0] < 0.5 * start
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_style_transfer_with_the_losses_of_the_library(layout: str, rng: np.random.Generator) -> None:
+    blocks = [Conv2d(None, 4 + k, 3, padding=1, activation="relu", name=f"block_{k}") for k in range(5)]
+    model = Sequential(*blocks, input_shape=(3, 8, 8), dtype="float64", layout=layout)
+    content, style, x = (rng.normal(size=(1, 3, 8, 8) if layout == "NCHW" else (1, 8, 8, 3)) for _ in range(3))
+    names = [f"block_{k}" for k in range(5)]
+    of: list[Any] = [("block_3", ("mse", model.features(content, "block_3")))]
+    of += [(name, ("gram", maps, 10.0)) for name, maps in zip(names, model.features(style, names), strict=True)]
+    of.append((model.graph.inputs[0], ("total_variation", x, 0.01)))
+    _, grad = model.gradients(x, of=of)
+    _check_gradient(lambda moved: model.gradients(moved, of=of)[0], x, grad)
+    assert model.gradients(style, of=of[1:6])[0] == 0
+
+
 def test_compiled_losses_and_terms_add_up(rng: np.random.Generator) -> None:
     model = _net()
     model.compile("sgd", "cross_entropy", loss_weights=[0.5])
