@@ -87,6 +87,7 @@ void bind_linear(py::module_& m);
 void bind_loss(py::module_& m);
 void bind_optimizer(py::module_& m);
 void bind_pool2d(py::module_& m);
+void bind_resample2d(py::module_& m);
 void bind_runtime(py::module_& m);
 
 }  // namespace bindings

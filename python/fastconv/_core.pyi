@@ -260,6 +260,41 @@ def avg_pool2d_backward(
     divisor_override: int = 0,
 ) -> None: ...
 
+# Rows and columns apart: upsampling ("nearest", "bilinear") and PyTorch's adaptive bins ("bins")
+@final
+class Resample2dShape:
+    """A judged map of sizes; `scales` as the caller gave them, 0: the quotient of the sizes."""
+    def __init__(
+        self,
+        input_shape: _Shape4,
+        output_size: _Shape2,
+        mode: str,
+        align_corners: bool = False,
+        scales: tuple[float, float] = (0.0, 0.0),
+        op: str = "resample2d",
+    ) -> None: ...
+    @property
+    def input_shape(self) -> _Shape4: ...
+    @property
+    def output_shape(self) -> _Shape4: ...
+
+def resample2d_forward(shape: Resample2dShape, input: _Array, output: _Array, *, layout: _Layout) -> None: ...
+def resample2d_backward(
+    shape: Resample2dShape, grad_output: _Array, grad_input: _Array, *, layout: _Layout
+) -> None: ...
+def resample2d_max(
+    shape: Resample2dShape, input: _Array, output: _Array, indices: NDArray[np.int32], *, layout: _Layout
+) -> None:
+    """The maximum of each bin, and its index flat in H*W of the input plane."""
+
+def scatter_planes(
+    values: _Array, indices: NDArray[np.int32], large: _Array, *, layout: _Layout, add: bool = False
+) -> bool:
+    """Put values (or add them) at their indices in planes of zeros; False if an index lies outside and was left out."""
+
+def gather_planes(large: _Array, indices: NDArray[np.int32], values: _Array, *, layout: _Layout) -> bool:
+    """The values at the indices; False if one lies outside, where the value is zero."""
+
 # Elementwise, any shape; the output may be the very array that goes in
 def relu_forward(input: _Array, output: _Array) -> None: ...
 def relu_backward(grad_output: _Array, output: _Array, grad_input: _Array) -> None: ...

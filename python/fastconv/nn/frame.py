@@ -106,3 +106,11 @@ class Frame:
         seen = parameter in self.written
         self.written.add(parameter)
         return seen
+
+
+def image_shape(op: str, shape: Shape) -> tuple[int, int, int]:
+    """Return a sample's (C, H, W), refuse any other rank."""
+    if len(shape) != 3:
+        raise ValueError(f"{op}: input must be (N, C, H, W), got a sample of shape {shape}")
+    channels, height, width = shape
+    return channels, height, width

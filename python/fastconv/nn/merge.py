@@ -10,9 +10,10 @@ from typing import ClassVar
 import numpy as np
 
 from fastconv import _core
-from fastconv.nn.frame import Call, Frame, Shape
+from fastconv.nn.frame import Call, Frame, Shape, image_shape
 from fastconv.nn.layer import Layer
-from fastconv.ops.arguments import Array
+from fastconv.ops.arguments import Array, Pair
+from fastconv.ops.pad2d import center_cropping, crop_part
 
 
 class Add(Layer):
@@ -48,22 +49,57 @@ class Add(Layer):
 
 
 class Concat(Layer):
-    """Join two or more inputs along the channels (or features); images must have one height and width."""
+    """Join two or more inputs along the channels (or features); images must have one height and width.
+
+    Parameters
+    ----------
+    crop : None or "center", default None
+        "center": of larger images the middle is taken, of the smallest height and width among the inputs. Of an odd
+        rest the larger half is cut off at the end. For the skip connections of a U-Net without padding.
+    name
+        See `Layer`.
+    """
 
     kind: ClassVar[str] = "concat"
     arity: ClassVar[int | None] = None
 
-    def __init__(self, *, name: str | None = None) -> None:
+    def __init__(self, *, crop: str | None = None, name: str | None = None) -> None:
         super().__init__(name)
+        if crop is not None and crop != "center":
+            raise ValueError(f"{self.label}: crop must be None or 'center', got {crop!r}")
+        self.crop = crop
 
     def infer_shape(self, *shapes: Shape) -> Shape:
+        if self.crop is not None:
+            smallest = self._smallest(*shapes)
+            return (sum(shape[0] for shape in shapes), *smallest)
         for branch, shape in enumerate(shapes):
             if len(shape) != len(shapes[0]) or shape[1:] != shapes[0][1:]:
                 raise ValueError(
                     f"{self.label}: branches may differ in channels only, got {shapes[0]} from branch 0 and {shape} "
                     f"from branch {branch}; branch {branch} would have to be {(shape[0], *shapes[0][1:])}"
+                    f"{self._hint(shapes[0], shape)}"
                 )
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+    def _hint(self, first: Shape, other: Shape) -> str:
+        """Tell how two images that nearly fit can be joined."""
+        if len(first) != 3 or len(other) != 3:
+            return ""
+        return f"; crop='center' would take the middle {self._smallest(first, other)} of both"
+
+    def _smallest(self, *shapes: Shape) -> Pair:
+        images = [image_shape(self.label, shape) for shape in shapes]
+        return min(height for _, height, _ in images), min(width for _, _, width in images)
+
+    def _middle(self, frame: Frame, branch: int, array: Array) -> Array:
+        """Return the part of an input, or of its gradient, that is joined."""
+        if self.crop is None:
+            return array
+        _, _, height, width = frame.input_shapes[branch]
+        target = self._smallest(*(shape[1:] for shape in frame.input_shapes))
+        amounts = center_cropping(self.label, (height, width), target)
+        return array[crop_part((height, width), amounts, frame.layout)]
 
     def _slices(self, frame: Frame, joined: Array) -> list[Array]:
         """Return one view of `joined` for each input."""
@@ -73,9 +109,15 @@ class Concat(Layer):
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         parts = self._slices(frame, frame.output)
-        return [partial(np.copyto, part, array) for part, array in zip(parts, frame.inputs, strict=True)]
+        pairs = enumerate(zip(parts, frame.inputs, strict=True))
+        return [partial(np.copyto, part, self._middle(frame, branch, array)) for branch, (part, array) in pairs]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         parts = self._slices(frame, frame.grad_output)
-        pairs = zip(frame.grad_inputs, parts, strict=True)
-        return [partial(np.copyto, grad, part) for grad, part in pairs if grad is not None]
+        calls: list[Call] = []
+        for branch, (grad, part) in enumerate(zip(frame.grad_inputs, parts, strict=True)):
+            if grad is not None:
+                middle = self._middle(frame, branch, grad)
+                calls += [partial(grad.fill, 0)] if middle.shape != grad.shape else []
+                calls.append(partial(np.copyto, middle, part))
+        return calls

@@ -23,7 +23,7 @@ def _sample(op: str, shape: Shape) -> tuple[int, int, int]:
     return channels, height, width
 
 
-class _Pool2d(Layer):
+class Pool2d(Layer):
     """What the windowed layers share: hyper-parameters and geometry."""
 
     dilation: Pair = (1, 1)
@@ -94,7 +94,7 @@ class _GlobalPool2d(Layer):
         return array.reshape(frame.in_memory((frame.batch, frame.input_shapes[0][1], 1, 1)))
 
 
-class MaxPool2d(_Pool2d):
+class MaxPool2d(Pool2d):
     """Maximum over windows; NaN propagates.
 
     Parameters
@@ -173,7 +173,7 @@ class GlobalMaxPool2d(_GlobalPool2d):
         return _max_backward(frame, geometry, grad, output)
 
 
-class AvgPool2d(_Pool2d):
+class AvgPool2d(Pool2d):
     """Average over windows.
 
     Parameters
@@ -224,7 +224,7 @@ class AvgPool2d(_Pool2d):
         return [partial(self._run(frame, _core.avg_pool2d_backward), frame.grad_output, frame.grad_inputs[0])]
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
-        return _kernel_bytes(frame, self.geometry(frame.batch, frame.input_shapes[0][1:]), "avg")
+        return pool_bytes(frame, self.geometry(frame.batch, frame.input_shapes[0][1:]), "avg")
 
     def _run(self, frame: Frame, kernel: Callable[..., object]) -> partial[object]:
         return partial(
@@ -242,7 +242,7 @@ class GlobalAvgPool2d(_GlobalPool2d):
     kind: ClassVar[str] = "global_avg_pool2d"
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
-        return _kernel_bytes(frame, self.geometry(frame.batch, frame.input_shapes[0][1:]), "avg")
+        return pool_bytes(frame, self.geometry(frame.batch, frame.input_shapes[0][1:]), "avg")
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
@@ -305,7 +305,7 @@ def _max_backward(frame: Frame, geometry: _core.Pool2dShape, grad: Array, output
     ]
 
 
-def _kernel_bytes(
+def pool_bytes(
     frame: Frame, geometry: _core.Pool2dShape, kind: Literal["max", "avg"], index_bytes: int = 0
 ) -> tuple[int, int]:
     """Return scratch bytes, as `explain` tells them; nothing is packed."""
@@ -321,4 +321,4 @@ def _kernel_bytes(
 
 def _max_kernel_bytes(frame: Frame, geometry: _core.Pool2dShape) -> tuple[int, int]:
     index_bytes = 1 if math.prod(geometry.kernel_size) <= _MOST_TAPS else 4
-    return _kernel_bytes(frame, geometry, "max", index_bytes if frame.with_backward else 0)
+    return pool_bytes(frame, geometry, "max", index_bytes if frame.with_backward else 0)

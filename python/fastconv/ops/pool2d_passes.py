@@ -48,7 +48,7 @@ def max_forward(
     return output, indices
 
 
-def _check_indices(op: str, indices: object, expected: Sequence[int]) -> Indices:
+def check_indices(op: str, indices: object, expected: Sequence[int]) -> Indices:
     if type(indices) is not np.ndarray and not isinstance(indices, np.memmap):
         raise TypeError(f"{op}: indices must be a numpy.ndarray of int32, got {arg.describe(indices)}")
     assert isinstance(indices, np.ndarray)
@@ -56,6 +56,13 @@ def _check_indices(op: str, indices: object, expected: Sequence[int]) -> Indices
         raise TypeError(f"{op}: indices must be int32, got {indices.dtype}; write indices.astype(np.int32)")
     arg.check_shape(op, "indices", indices, expected)
     return indices if indices.flags.c_contiguous and indices.flags.aligned else indices.copy(order="C")
+
+
+def refuse_outside(op: str, inside: bool, winners: Indices, pixels: int) -> None:
+    """Raise ValueError for the first index that the kernel found outside its plane."""
+    if not inside:
+        at = tuple(int(i) for i in np.argwhere((winners < 0) | (winners >= pixels))[0])
+        raise ValueError(f"{op}: indices must be in [0, {pixels}), got {winners[at]} at index {at}")
 
 
 def max_backward(
@@ -70,7 +77,7 @@ def max_backward(
 ) -> Array:
     expected = arg.memory_shape(shape.output_shape, layout)[single:]
     arg.check_shape(op, "grad_output", grad, expected)
-    winners = _check_indices(op, indices, expected)
+    winners = check_indices(op, indices, expected)
     _strict(op, grad_output=grad)
     grad_input = arg.check_output(op, out, input_shape[single:], grad.dtype, (grad, winners))
     grad = arg.contiguous(grad)
@@ -81,10 +88,7 @@ def max_backward(
         grad_input[None] if single else grad_input,
         layout=layout,
     )
-    if not inside:
-        pixels = shape.input_shape[2] * shape.input_shape[3]
-        at = tuple(int(i) for i in np.argwhere((winners < 0) | (winners >= pixels))[0])
-        raise ValueError(f"{op}: indices must be in [0, {pixels}), got {winners[at]} at index {at}")
+    refuse_outside(op, inside, winners, shape.input_shape[2] * shape.input_shape[3])
     return grad_input
 
 
