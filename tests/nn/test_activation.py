@@ -123,3 +123,11 @@ def test_maxout_of_a_convolution(layout: str, rng: np.random.Generator) -> None:
     expected = ops.maxout(ops.conv2d(x, conv.weight.data, conv.bias.data), 2)
     np.testing.assert_allclose(got if layout == "NCHW" else np.moveaxis(got, -1, 1), expected, rtol=1e-12, atol=1e-14)
     assert model.predict_on_batch(given[:0]).shape == (0, *got.shape[1:])
+
+
+def test_the_plan_counts_the_stage_of_large_maps() -> None:
+    small, large = (
+        Sequential(SiLU(), input_shape=(8, size, size)).plan(8, training=False).scratch for size in (8, 512)
+    )
+    assert small == 0
+    assert large >= 16 << 10

@@ -9,6 +9,7 @@ from typing import ClassVar
 from fastconv import _core
 from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
+from fastconv.nn.own_activation import stage_bytes
 from fastconv.ops import arguments
 from fastconv.ops.activation import softmax_view
 from fastconv.ops.arguments import Array
@@ -70,6 +71,9 @@ class _Pointwise(Layer):
         saved = frame.inputs[0] if self._function in READ_INPUT else frame.output
         run = partial(_core.activation_backward, self._function, frame.grad_output, saved, grad_input)
         return [partial(run, **self._parameters)]
+
+    def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
+        return stage_bytes(frame), 0
 
     def flops(self, *shapes: Shape) -> int:
         return math.prod(shapes[0])

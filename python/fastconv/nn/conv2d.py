@@ -248,7 +248,8 @@ class Conv2d(Layer):
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
-        return conv2d_bytes(geometry, frame, self.algorithm(frame))
+        scratch, packed = conv2d_bytes(geometry, frame, self.algorithm(frame))
+        return (scratch if own_activation.is_fused(frame) else max(scratch, own_activation.stage_bytes(frame))), packed
 
     def flops(self, *shapes: Shape) -> int:
         geometry = self.geometry(1, shapes[0])

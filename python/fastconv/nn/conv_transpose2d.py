@@ -159,4 +159,5 @@ class ConvTranspose2d(Conv2d):
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
-        return conv2d_bytes(geometry, frame, self.algorithm(frame), transposed=True)
+        scratch, packed = conv2d_bytes(geometry, frame, self.algorithm(frame), transposed=True)
+        return (scratch if own_activation.is_fused(frame) else max(scratch, own_activation.stage_bytes(frame))), packed

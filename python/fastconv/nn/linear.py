@@ -161,7 +161,8 @@ class Linear(Layer):
         geometry = _core.Conv2dShape(
             (frame.batch, inputs, 1, 1), (outputs, inputs, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, self.label
         )
-        return conv2d_bytes(geometry, frame)
+        scratch, packed = conv2d_bytes(geometry, frame)
+        return (scratch if own_activation.is_fused(frame) else max(scratch, own_activation.stage_bytes(frame))), packed
 
     def flops(self, *shapes: Shape) -> int:
         return 2 * self.out_features * shapes[0][0] + own_activation.flops(self.activation, self.out_features)

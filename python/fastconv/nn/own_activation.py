@@ -6,6 +6,7 @@ where backward reads what went into the function, the kernel stores to a buffer 
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 from fastconv import _core
@@ -16,6 +17,7 @@ from fastconv.ops.pointwise import FUNCTIONS, READ_INPUT
 NAMES = ("none", "relu", *FUNCTIONS, "gelu_tanh")
 DEFAULTS = {"leaky_relu": (0.01, 0.0), "elu": (1.0, 0.0), "softplus": (1.0, 20.0)}
 _BEFORE = "before_activation"
+_STREAMED_BYTES, _STAGE_BYTES = 32 << 20, (16 << 10) + 128  # csrc/cpu/streaming.h and activation.cpp
 
 
 def checked(op: str, value: object) -> str:
@@ -72,6 +74,12 @@ def backward_calls(frame: Frame) -> list[Call]:
         return [partial(_core.relu_backward, grad, frame.output, grad)]
     a, b = DEFAULTS.get(frame.activation, (0.0, 0.0))
     return [partial(_core.activation_backward, frame.activation, grad, target(frame), grad, a=a, b=b)]
+
+
+def stage_bytes(frame: Frame) -> int:
+    """The most that an activation borrows: large results go to memory through a stage for each thread."""
+    moved = 3 * math.prod(frame.output_shape) * frame.dtype.itemsize
+    return _core.get_num_threads() * _STAGE_BYTES if moved > _STREAMED_BYTES else 0
 
 
 def flops(activation: str, elements: int) -> int:
