@@ -118,6 +118,14 @@ CEILING = [
     Pooling(2, (4, 4), (3, 3), (3, 3), ((0, 1), (1, 1)), ceil_mode=True),
     Pooling(2, (9, 9), (1, 1), (4, 5), ceil_mode=True),
 ]
+# From 16 channels on small planes are computed side by side, as many as a cache line has elements.
+BESIDE = [
+    Pooling(16, (11, 12), (3, 3), (2, 2), ((1, 1), (1, 1))),
+    Pooling(19, (9, 11), (3, 3), (3, 3), batch=3),
+    Pooling(23, (10, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), batch=1),
+    Pooling(17, (5, 33), (2, 2), batch=1),
+    Pooling(33, (13, 9), (5, 4), (2, 3), ((2, 1), (1, 2)), ceil_mode=True),
+]
 GLOBAL = [Pooling(c, image, image) for c in (1, 16, 65) for image in ((1, 1), (3, 5), (7, 7), (4, 33), (12, 16))]
-ALL = CHANNELS + WIDTHS + WINDOWS + PADDED + DILATED + CEILING + GLOBAL
+ALL = CHANNELS + WIDTHS + WINDOWS + PADDED + DILATED + CEILING + BESIDE + GLOBAL
 UNDILATED = [case for case in ALL if case.dilation == (1, 1)]

@@ -2,6 +2,7 @@
 
 #include "cpu/isa.h"
 #include "cpu/pool2d.h"
+#include "cpu/pool2d_beside.h"
 #include "cpu/pool2d_plans.h"
 #include "cpu/pool2d_tasks.h"
 #include "cpu/scratch.h"
@@ -41,6 +42,50 @@ T* stage_of(const Scratch& stages, std::int64_t bytes, int thread) {
   return bytes ? reinterpret_cast<T*>(stages.as<char>() + thread * bytes) : nullptr;
 }
 
+template <class T>
+void pool_beside(const Pool2dShape& s, const Counts<T>& counts, const T* input, T* output) {
+  const auto kernel = active_kernel_set<T>().pool.avg_nhwc;
+  const std::int64_t pixels = s.ih * s.iw, windows = s.oh * s.ow;
+  using Beside = PlanesBeside<T>;
+  Beside(s, false).for_each([&](std::int64_t first, std::int64_t count, T* room) {
+    AvgPoolArgs<T> a{};
+    a.windows = pool_windows(s);
+    a.counted_rows = counts.rows, a.counted_columns = counts.columns;
+    a.pixel = Beside::kPlanes, a.channels = count;
+    a.input = room;
+    T* values = room + pixels * a.pixel;
+    Beside::gather(input + first * pixels, count, pixels, room);
+    for (std::int64_t oh = 0; oh < s.oh; ++oh) {
+      a.run = {oh, 1, 0, s.ow};
+      a.output = values + oh * s.ow * a.pixel;
+      kernel(a);
+    }
+    Beside::scatter(values, count, windows, output + first * windows);
+  });
+}
+
+template <class T>
+void spread_beside(const Pool2dShape& s, const Counts<T>& counts, const T* grad_output, T* grad_input) {
+  const auto kernel = active_kernel_set<T>().pool.avg_backward_nhwc;
+  const std::int64_t pixels = s.ih * s.iw, windows = s.oh * s.ow;
+  using Beside = PlanesBeside<T>;
+  Beside(s, false).for_each([&](std::int64_t first, std::int64_t count, T* room) {
+    AvgPoolBackwardArgs<T> a{};
+    a.windows = pool_windows(s);
+    a.counted_rows = counts.rows, a.counted_columns = counts.columns;
+    a.pixel = Beside::kPlanes, a.channels = count;
+    T* grads = room + pixels * a.pixel;
+    Beside::gather(grad_output + first * windows, count, windows, grads);
+    a.grad_output = grads;
+    for (std::int64_t ih = 0; ih < s.ih; ++ih) {
+      a.run = {ih, 1, 0, s.iw};
+      a.grad_input = room + ih * s.iw * a.pixel;
+      kernel(a);
+    }
+    Beside::scatter(room, count, pixels, grad_input + first * pixels);
+  });
+}
+
 }  // namespace
 
 template <class T>
@@ -49,6 +94,7 @@ void avg_pool2d_forward(const Pool2dShape& s, const AvgPool2dOptions& options, c
   const PoolKernels<T>& kernels = active_kernel_set<T>().pool;
   const auto kernel = layout == Layout::nhwc ? kernels.avg_nhwc : kernels.avg_nchw;
   const Counts<T> counts(s, options);
+  if (forward_beside(s, layout, false)) return pool_beside(s, counts, input, output);
   const PoolPlan plan = plan_avg<T>(s, layout, false);
   const std::int64_t image = s.ih * s.iw * plan.pixel;
   AvgPoolArgs<T> all{};
@@ -70,13 +116,16 @@ void avg_pool2d_forward(const Pool2dShape& s, const AvgPool2dOptions& options, c
   const std::int64_t stage = plan.stage_bytes(sizeof(T));
   const Scratch stages(static_cast<std::size_t>(plan.threads * stage));
   const auto make = [&](std::int64_t first, int thread) {
-    return StreamedRun<T>(kernels, output + first * plan.row(), stage_of<T>(stages, stage, thread));
+    return StreamedRun<T>(kernels, output + first * plan.row(), stage_of<T>(stages, stage, thread),
+                          plan.in_lines(sizeof(T)));
   };
   for_each_pool_task(plan, make, [&](StreamedRun<T>& writer, int, std::int64_t i, const PoolRun& run) {
     AvgPoolArgs<T> a = all;
     a.run = run;
     a.input = input + i * image;
-    a.output = writer.place();
+    const MemoryAhead ahead = memory_ahead(s, plan, a.input, run);
+    a.ahead = ahead.from, a.ahead_lines = ahead.lines;
+    a.output = writer.place(), a.stream = writer.in_lines();
     kernel(a);
     writer.wrote(run.rows * run.columns * plan.pixel);
   });
@@ -88,6 +137,7 @@ void avg_pool2d_backward(const Pool2dShape& s, const AvgPool2dOptions& options, 
   const PoolKernels<T>& kernels = active_kernel_set<T>().pool;
   const auto kernel = layout == Layout::nhwc ? kernels.avg_backward_nhwc : kernels.avg_backward_nchw;
   const Counts<T> counts(s, options);
+  if (backward_beside(s, layout)) return spread_beside(s, counts, grad_output, grad_input);
   const PoolPlan plan = plan_avg<T>(s, layout, true);
   const std::int64_t room = avg_backward_room(s, plan), image = s.oh * s.ow * plan.pixel;
   const std::int64_t stage = plan.stage_bytes(sizeof(T));
@@ -98,14 +148,15 @@ void avg_pool2d_backward(const Pool2dShape& s, const AvgPool2dOptions& options, 
   all.counted_rows = counts.rows, all.counted_columns = counts.columns;
   all.pixel = plan.pixel, all.channels = plan.pixel;
   const auto make = [&](std::int64_t first, int thread) {
-    return StreamedRun<T>(kernels, grad_input + first * plan.row(), stage_of<T>(stages, stage, thread));
+    return StreamedRun<T>(kernels, grad_input + first * plan.row(), stage_of<T>(stages, stage, thread),
+                          plan.in_lines(sizeof(T)));
   };
   for_each_pool_task(plan, make, [&](StreamedRun<T>& writer, int thread, std::int64_t i, const PoolRun& run) {
     AvgPoolBackwardArgs<T> a = all;
     a.run = run;
     a.room = rooms.as<T>() + thread * room;
     a.grad_output = grad_output + i * image;
-    a.grad_input = writer.place();
+    a.grad_input = writer.place(), a.stream = writer.in_lines();
     kernel(a);
     writer.wrote(run.rows * run.columns * plan.pixel);
   });

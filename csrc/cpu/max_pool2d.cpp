@@ -2,6 +2,7 @@
 
 #include "cpu/isa.h"
 #include "cpu/pool2d.h"
+#include "cpu/pool2d_beside.h"
 #include "cpu/pool2d_plans.h"
 #include "cpu/pool2d_tasks.h"
 #include "cpu/scratch.h"
@@ -52,7 +53,8 @@ void gather(const Pool2dShape& s, const T* grad_output, const ConstMaxPlaces& pl
   all.windows = pool_windows(s);
   all.pixel = plan.pixel, all.channels = plan.pixel;
   const auto make = [&](std::int64_t first, int thread) {
-    return StreamedRun<T>(kernels, grad_input + first * plan.row(), stages.results<T>(thread));
+    return StreamedRun<T>(kernels, grad_input + first * plan.row(), stages.results<T>(thread),
+                          plan.in_lines(sizeof(T)));
   };
   for_each_pool_task(plan, make, [&](StreamedRun<T>& writer, int, std::int64_t i, const PoolRun& run) {
     MaxPoolGatherArgs<T> a = all;
@@ -62,7 +64,7 @@ void gather(const Pool2dShape& s, const T* grad_output, const ConstMaxPlaces& pl
     a.taps = places.taps ? places.taps + i * image : nullptr;
     a.output = output ? output + i * image : nullptr;
     a.available = (plan.images - i) * image;
-    a.grad_input = writer.place();
+    a.grad_input = writer.place(), a.stream = writer.in_lines();
     if (a.indices && run.column == 0) {  // each row of windows once, on its way to the cache
       const auto end = [&](std::int64_t row) {
         const Span over = windows_over(row, s.kh, s.stride_h, s.pad_top, s.oh);
@@ -104,10 +106,36 @@ void scatter(const Pool2dShape& s, const T* grad_output, const ConstMaxPlaces& p
   });
 }
 
+template <class T>
+void pool_beside(const Pool2dShape& s, const T* input, T* output, std::int32_t* indices) {
+  const auto kernel = active_kernel_set<T>().pool.max_nhwc;
+  const std::int64_t pixels = s.ih * s.iw, windows = s.oh * s.ow;
+  using Beside = PlanesBeside<T>;
+  Beside(s, indices != nullptr).for_each([&](std::int64_t first, std::int64_t count, T* room) {
+    MaxPoolArgs<T> a{};
+    a.windows = pool_windows(s);
+    a.pixel = Beside::kPlanes, a.channels = count;
+    a.input = room;
+    T* values = room + pixels * a.pixel;
+    auto* places = reinterpret_cast<std::int32_t*>(values + windows * a.pixel);
+    Beside::gather(input + first * pixels, count, pixels, room);
+    for (std::int64_t oh = 0; oh < s.oh; ++oh) {
+      a.run = {oh, 1, 0, s.ow};
+      a.output = values + oh * s.ow * a.pixel;
+      a.indices = indices ? places + oh * s.ow * a.pixel : nullptr;
+      kernel(a);
+    }
+    Beside::scatter(values, count, windows, output + first * windows);
+    if (indices) Beside::scatter(places, count, windows, indices + first * windows);
+  });
+}
+
 }  // namespace
 
 template <class T>
 void max_pool2d_forward(const Pool2dShape& s, const T* input, T* output, const MaxPlaces& places, Layout layout) {
+  if (!places.taps && forward_beside(s, layout, places.indices != nullptr))
+    return pool_beside(s, input, output, places.indices);
   const PoolKernels<T>& kernels = active_kernel_set<T>().pool;
   const auto kernel = layout == Layout::nhwc ? kernels.max_nhwc : kernels.max_nchw;
   const PoolPlan plan = plan_max_forward<T>(s, layout, place_size(places));
@@ -140,7 +168,7 @@ void max_pool2d_forward(const Pool2dShape& s, const T* input, T* output, const M
   };
   const auto make = [&](std::int64_t first, int thread) {
     const std::int64_t at = first * plan.row();
-    return Writers{{kernels, output + at, stages.results<T>(thread)},
+    return Writers{{kernels, output + at, stages.results<T>(thread), plan.in_lines(sizeof(T))},
                    {kernels, places.indices ? places.indices + at : nullptr,
                     places.indices ? stages.places<std::int32_t>(thread) : nullptr},
                    {kernels, places.taps ? places.taps + at : nullptr,
@@ -151,7 +179,9 @@ void max_pool2d_forward(const Pool2dShape& s, const T* input, T* output, const M
     MaxPoolArgs<T> a = all;
     a.run = run;
     a.input = input + i * image;
-    a.output = writers.values.place();
+    const MemoryAhead ahead = memory_ahead(s, plan, a.input, run);
+    a.ahead = ahead.from, a.ahead_lines = ahead.lines;
+    a.output = writers.values.place(), a.stream = writers.values.in_lines();
     a.indices = places.indices ? writers.indices.place() : nullptr;
     a.taps = places.taps ? writers.taps.place() : nullptr;
     kernel(a);

@@ -35,9 +35,15 @@ Pool2dExplanation explain_pool2d(const Pool2dShape& s, PoolPass pass, Layout lay
   e.bytes_moved = static_cast<std::int64_t>(pool_bytes(s, sizeof(T), place_size));
 
   const auto item = static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t counts = maximum ? 0 : block((s.oh + s.ow) * item);
+  const bool places = place_size > 0, taps = place_size == 1;
+  if (backward ? !maximum && backward_beside(s, layout) : !taps && forward_beside(s, layout, places)) {
+    e.kernel = "small planes side by side in the vector lanes";
+    e.scratch_bytes = block(plan.threads * beside_bytes(s, places)) + counts;
+    return e;
+  }
   const bool scatters = pass == PoolPass::max_backward && !max_backward_gathers(s, plan);
   const bool staged = plan.stream && !scatters && (backward || !splits_channels(plan));
-  const std::int64_t counts = maximum ? 0 : block((s.oh + s.ow) * item);
   if (scatters) {
     e.algorithm = "scatter";
     e.kernel = "one element at a time";

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/pool2d_tasks.h"
+#include "cpu/scratch.h"
 
 namespace fastconv {
 
@@ -27,6 +28,32 @@ inline bool max_backward_gathers(const Pool2dShape& s, const PoolPlan& plan) {
   if (plan.planes && !(plan.stream && s.stride_w == 2 && s.kw == 2 && s.pad_left == 0 && s.pad_top == 0)) return false;
   const std::int64_t over_h = windows_covering(s.kh, s.stride_h), over_w = windows_covering(s.kw, s.stride_w);
   return over_h <= kMostGathered && over_w <= kMostGathered && over_h * over_w <= kMostGathered;
+}
+
+// Bytes of one thread for planes side by side: pixels of a cache line; places are at most as wide as values.
+inline std::int64_t beside_bytes(const Pool2dShape& s, bool places) {
+  const std::int64_t windows = s.oh * s.ow;
+  return (s.ih * s.iw + windows + (places ? windows : 0)) * static_cast<std::int64_t>(kAlignment);
+}
+
+// Whether small planes are computed side by side (pool2d_beside.h). Pairs of columns are separated in registers, which
+// pays as long as the windows of a row fill a vector; few channels would leave lanes empty.
+inline bool planes_beside(const Pool2dShape& s, Layout layout, bool places) {
+  constexpr std::int64_t kMostBytes = 640 * 1024, kFewChannels = 16;
+  if (layout != Layout::nchw || s.c < kFewChannels || s.ow == 1) return false;
+  return s.ih * s.iw < kMostBytes && beside_bytes(s, places) <= kMostBytes;
+}
+inline bool forward_beside(const Pool2dShape& s, Layout layout, bool places) {
+  constexpr std::int64_t kRowOfPairs = 14;
+  const bool pairs = s.kw == 2 && s.kh == 2 && s.stride_w == 2 && s.pad_left == 0 && s.pad_top == 0;
+  if (s.kw > s.ow || (pairs && s.ow >= kRowOfPairs)) return false;
+  return planes_beside(s, layout, places);
+}
+// Of average pooling; in max pooling comparisons of whole vectors cost more than an addition for every window.
+inline bool backward_beside(const Pool2dShape& s, Layout layout) {
+  constexpr std::int64_t kMostOver = 9;
+  const std::int64_t over_h = windows_covering(s.kh, s.stride_h), over_w = windows_covering(s.kw, s.stride_w);
+  return over_h <= kMostOver && over_h * over_w <= kMostOver && planes_beside(s, layout, false);
 }
 
 // Elements that one thread borrows beside its stage: rows of sums, one for each row of pixels, and shares.

@@ -47,6 +47,10 @@ struct PoolPlan {
   std::int64_t row() const { return columns * pixel; }
   std::int64_t tasks() const { return ceil_div(images * rows, task_rows); }
   std::int64_t piece() const { return (planes ? std::min(piece_rows, rows) : 1) * piece_columns * pixel; }
+  // Pixels of whole cache lines need no stage: where the array begins on a line they are streamed one by one.
+  bool in_lines(std::int64_t item_size) const {
+    return stream && !planes && pixel * item_size % static_cast<std::int64_t>(kAlignment) == 0;
+  }
   // Bytes of one thread's stage for items of that size.
   std::int64_t stage_bytes(std::int64_t item_size) const {
     return stream ? round_up(piece() * item_size, kAlignment) + static_cast<std::int64_t>(kAlignment) : 0;
@@ -74,6 +78,23 @@ inline PoolPlan plan_pool(const Pool2dShape& s, Layout layout, bool backward, st
   if (!p.stream) p.piece_rows = std::min(p.rows, most_rows), p.piece_columns = p.columns;
   p.task_rows = fitting(p.stream ? kStreamedTaskBytes : kTaskBytes, row_bytes, INT64_C(1) << 40);
   return p;
+}
+
+// What the windows far behind this run read, and how much of it for every vector of results: where arrays exceed the
+// caches, the processor's own prefetchers do not keep the memory busy for one core. Of wider steps much is not read.
+struct MemoryAhead {
+  const void* from = nullptr;  // beyond the array it is nobody's, and never touched
+  int lines = 0;
+};
+
+template <class T>
+MemoryAhead memory_ahead(const Pool2dShape& s, const PoolPlan& p, const T* image, const PoolRun& run) {
+  constexpr std::int64_t kAheadBytes = 65536, kMost = 3;
+  if (!p.stream || s.stride_h > kMost || s.stride_w > kMost) return {};
+  if (p.planes && (s.kh > 2 || s.kw > 2)) return {};  // bound by their shuffles: it only cost there
+  const std::int64_t at = (run.row * s.iw + run.column) * s.stride_h * p.pixel * static_cast<std::int64_t>(sizeof(T));
+  const auto from = reinterpret_cast<std::uintptr_t>(image) + static_cast<std::uintptr_t>(at + kAheadBytes);
+  return {reinterpret_cast<const void*>(from), static_cast<int>(s.stride_h * s.stride_w)};
 }
 
 // The pieces of rows [at, last), counted across images, in the order of memory.

@@ -20,18 +20,27 @@ inline bool worth_streaming(double bytes_touched) { return bytes_touched > kStre
 // turns, smaller ones cost calls (measured: 8 and 32 KiB are slower).
 constexpr double kPieceBytes = 16384;
 
-// A run of results of any alignment, written piece by piece: straight to its place or, with a stage, through it in
-// whole cache lines.
+// A run of results of any alignment, written piece by piece: straight to its place, in `lines` past the caches where it
+// begins on one, or, with a stage, through it in whole cache lines.
 template <class T, class I = T>
 class StreamedRun {
  public:
   // The stage begins on a cache line and holds a line more than the largest piece; null: none.
-  StreamedRun(const PoolKernels<T>& kernels, I* target, I* stage) : target_(target), stage_(stage), kernels_(&kernels) {
+  StreamedRun(const PoolKernels<T>& kernels, I* target, I* stage, bool lines = false)
+      : target_(target), stage_(stage), kernels_(&kernels) {
     if (!stage_) return;
+    if (lines && reinterpret_cast<std::uintptr_t>(target) % kAlignment == 0) {
+      stage_ = nullptr;
+      in_lines_ = true;
+      return;
+    }
     head_ = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(target) % kAlignment / sizeof(I));
     filled_ = head_;
     target_ -= head_;
   }
+
+  // Whether the kernel itself stores past the caches.
+  bool in_lines() const { return in_lines_; }
 
   // Where the next piece goes.
   I* place() const { return stage_ ? stage_ + filled_ : target_; }
@@ -59,6 +68,7 @@ class StreamedRun {
 
   // What is left, and other threads may read.
   void finish() const {
+    if (in_lines_) kernels_->stream_fence();
     if (!stage_) return;
     if (filled_ > head_)
       std::memcpy(target_ + head_, stage_ + head_, static_cast<std::size_t>(filled_ - head_) * sizeof(I));
@@ -71,6 +81,7 @@ class StreamedRun {
   I* stage_;
   const PoolKernels<T>* kernels_;
   std::int64_t head_ = 0, filled_ = 0;
+  bool in_lines_ = false;
 };
 
 }  // namespace fastconv

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -213,6 +214,39 @@ def test_bits_do_not_depend_on_threads_or_the_batch(kernel: int, layout: str, rn
     assert all(other == results[0] for other in results[1:])
     parts = everything(x[:2], grad[:2], layout, **options) + everything(x[2:], grad[2:], layout, **options)
     assert parts == results[0]
+
+
+def all_passes(x: NDArray, shape: _core.Pool2dShape, layout: str, offset: int) -> list[NDArray]:
+    """Results that begin `offset` bytes behind a cache line."""
+
+    def empty(dims: tuple[int, ...], dtype: type = np.float32) -> NDArray:
+        nbytes = 4 * math.prod(dims)
+        return _core.empty_aligned(nbytes + offset)[offset:].view(dtype).reshape(dims)
+
+    out = memory_shape(shape.output_shape, layout)
+    pooled, where, back, mean, spread = empty(out), empty(out, np.int32), empty(x.shape), empty(out), empty(x.shape)
+    _core.max_pool2d_forward(shape, x, pooled, where, layout=layout)
+    _core.max_pool2d_backward(shape, pooled, where, back, layout=layout)
+    _core.avg_pool2d_forward(shape, x, mean, layout=layout)
+    _core.avg_pool2d_backward(shape, mean, spread, layout=layout)
+    return [pooled, where, back, mean, spread]
+
+
+@EVERY_LAYOUT
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_results_past_the_caches_have_the_same_bits(
+    kernel: int, layout: str, isa: str, rng: np.random.Generator
+) -> None:
+    """All images together are streamed, with a stage or without one; one alone is not."""
+    x = np.ascontiguousarray(to_layout(rng.standard_normal((9, 48, 150, 154), dtype=np.float32), layout))
+    options = ((kernel, kernel), (2, 2), ((kernel // 2,) * 2,) * 2, (1, 1), False)
+    whole = _core.Pool2dShape((9, 48, 150, 154), *options)
+    aligned, shifted = (all_passes(x, whole, layout, offset) for offset in (0, 4))
+    one = _core.Pool2dShape((1, 48, 150, 154), *options)
+    for image in (0, 8):
+        single = all_passes(x[image : image + 1], one, layout, 0)
+        for got in (aligned, shifted):
+            assert all(g[image].tobytes() == s.tobytes() for g, s in zip(got, single, strict=True))
 
 
 @EVERY_LAYOUT

@@ -18,7 +18,7 @@ namespace {
 template <class T, int Side, int NV>
 inline __attribute__((always_inline)) void avg_window(const T* corner, std::int64_t rows, std::int64_t columns,
                                                       std::int64_t row_step, std::int64_t pixel, Vec<T> divisor,
-                                                      int lanes, T* output) {
+                                                      int lanes, bool stream, T* output) {
   constexpr int kSize = Vec<T>::kSize;
   if (Side) rows = columns = Side;
   Vec<T> sum[NV], row_sum[NV];
@@ -37,19 +37,23 @@ inline __attribute__((always_inline)) void avg_window(const T* corner, std::int6
     for (int v = 0; v < NV; ++v) sum[v] = sum[v] + row_sum[v];
   }
 #pragma GCC unroll 4
-  for (int v = 0; v < NV; ++v) store_lanes(sum[v] / divisor, output + v * kSize, lanes);
+  for (int v = 0; v < NV; ++v) put_lanes(sum[v] / divisor, output + v * kSize, lanes, stream);
 }
 
 // Large windows walk through their pixels with several vectors of channels at a time.
 template <class T, int Side>
-inline void avg_pixel(const T* corner, std::int64_t rows, std::int64_t columns, std::int64_t row_step,
-                      std::int64_t pixel, std::int64_t channels, Vec<T> divisor, T* output) {
+inline void avg_pixel(const AvgPoolArgs<T>& a, const T* corner, std::int64_t rows, std::int64_t columns, Vec<T> divisor,
+                      Prefetch& ahead, T* output) {
+  const std::int64_t row_step = a.windows.iw * a.pixel, pixel = a.pixel, channels = a.channels;
   constexpr std::int64_t kWide = Side ? 1 : 4;
   const std::int64_t wide = Side ? 0 : channels / (kWide * Vec<T>::kSize) * (kWide * Vec<T>::kSize);
   for (std::int64_t c = 0; c < wide; c += kWide * Vec<T>::kSize)
-    avg_window<T, Side, kWide>(corner + c, rows, columns, row_step, pixel, divisor, Vec<T>::kSize, output + c);
+    avg_window<T, Side, kWide>(corner + c, rows, columns, row_step, pixel, divisor, Vec<T>::kSize, a.stream,
+                               output + c);
   for_each_vector<T>(channels - wide, [&](std::int64_t c, int lanes) {
-    avg_window<T, Side, 1>(corner + wide + c, rows, columns, row_step, pixel, divisor, lanes, output + wide + c);
+    ahead.next();
+    avg_window<T, Side, 1>(corner + wide + c, rows, columns, row_step, pixel, divisor, lanes, a.stream,
+                           output + wide + c);
   });
 }
 
@@ -57,7 +61,7 @@ template <class T>
 void avg_nhwc(const AvgPoolArgs<T>& a) {
   const PoolWindows& w = a.windows;
   const Span rows = taps_inside(a.run.row * w.stride_h - w.pad_h, w.kh, 1, w.ih);
-  const std::int64_t row_step = w.iw * a.pixel;
+  Prefetch ahead(a.ahead, a.ahead_lines);
   for (std::int64_t i = 0; i < a.run.columns; ++i) {
     const std::int64_t ow = a.run.column + i;
     const Span taps = taps_inside(ow * w.stride_w - w.pad_w, w.kw, 1, w.iw);
@@ -65,17 +69,17 @@ void avg_nhwc(const AvgPoolArgs<T>& a) {
     const Vec<T> divisor = Vec<T>::broadcast(a.counted_rows[a.run.row] * a.counted_columns[ow]);
     T* output = a.output + i * a.pixel;
     if (rows.count == 2 && taps.count == 2)
-      avg_pixel<T, 2>(corner, 2, 2, row_step, a.pixel, a.channels, divisor, output);
+      avg_pixel<T, 2>(a, corner, 2, 2, divisor, ahead, output);
     else if (rows.count == 3 && taps.count == 3)
-      avg_pixel<T, 3>(corner, 3, 3, row_step, a.pixel, a.channels, divisor, output);
+      avg_pixel<T, 3>(a, corner, 3, 3, divisor, ahead, output);
     else
-      avg_pixel<T, 0>(corner, rows.count, taps.count, row_step, a.pixel, a.channels, divisor, output);
+      avg_pixel<T, 0>(a, corner, rows.count, taps.count, divisor, ahead, output);
   }
 }
 
 // Neighbouring windows of a plane that have all their columns, from `ow` on.
 template <class T, int Stride, int Side>
-inline void avg_full_windows(const AvgPoolArgs<T>& a, Span rows, T counted_rows, T* output) {
+inline void avg_full_windows(const AvgPoolArgs<T>& a, Span rows, T counted_rows, Prefetch& ahead, T* output) {
   constexpr int kSize = Vec<T>::kSize;
   const PoolWindows& w = a.windows;
   const std::int64_t taps_h = Side ? Side : rows.count, count = w.full.count;
@@ -84,6 +88,7 @@ inline void avg_full_windows(const AvgPoolArgs<T>& a, Span rows, T counted_rows,
   const Vec<T> counted = Vec<T>::broadcast(counted_rows);
   output += w.full.first;
   const auto vector = [&](std::int64_t i, int lanes, int stored) __attribute__((always_inline)) {
+    ahead.next();
     Vec<T> sum = Vec<T>::zero();
 #pragma GCC unroll 3
     for (std::int64_t th = 0; th < taps_h; ++th) {
@@ -130,14 +135,15 @@ inline T avg_border_window(const AvgPoolArgs<T>& a, Span rows, T counted_rows, s
 template <class T, int Stride, int Side>
 void avg_rows_nchw(const AvgPoolArgs<T>& a) {
   const PoolWindows& w = a.windows;
+  Prefetch ahead(a.ahead, a.ahead_lines);
   for (std::int64_t r = 0; r < a.run.rows; ++r) {
     const std::int64_t oh = a.run.row + r;
     const Span rows = taps_inside(oh * w.stride_h - w.pad_h, w.kh, 1, w.ih);
     T* output = a.output + r * w.ow;
     if (Side == 0 || rows.count == Side)
-      avg_full_windows<T, Stride, Side>(a, rows, a.counted_rows[oh], output);
+      avg_full_windows<T, Stride, Side>(a, rows, a.counted_rows[oh], ahead, output);
     else
-      avg_full_windows<T, Stride, 0>(a, rows, a.counted_rows[oh], output);
+      avg_full_windows<T, Stride, 0>(a, rows, a.counted_rows[oh], ahead, output);
     const std::int64_t full_end = w.full.first + w.full.count;
     for (std::int64_t ow = 0; ow < w.full.first; ++ow) output[ow] = avg_border_window(a, rows, a.counted_rows[oh], ow);
     for (std::int64_t ow = full_end; ow < w.ow; ++ow) output[ow] = avg_border_window(a, rows, a.counted_rows[oh], ow);

@@ -34,7 +34,7 @@ inline void avg_gather_pixel(const AvgPoolBackwardArgs<T>& a, Span rows, const C
     const T* grad_output = a.grad_output + (rows.first * w.ow + over.begin) * a.pixel;
     const Vec<T> factor = Vec<T>::broadcast(share.of(a.counted_rows[rows.first] * a.counted_columns[over.begin]));
     for_each_vector<T>(a.channels, [&](std::int64_t c, int lanes) {
-      store_lanes(Vec<T>::zero() + load_lanes(grad_output + c, lanes) * factor, grad_input + c, lanes);
+      put_lanes(Vec<T>::zero() + load_lanes(grad_output + c, lanes) * factor, grad_input + c, lanes, a.stream);
     });
     return;
   }
@@ -49,7 +49,7 @@ inline void avg_gather_pixel(const AvgPoolBackwardArgs<T>& a, Span rows, const C
       }
       sum = sum + column;
     }
-    store_lanes(sum, grad_input + c, lanes);
+    put_lanes(sum, grad_input + c, lanes, a.stream);
   });
 }
 
@@ -90,7 +90,7 @@ void avg_gather_groups(const AvgPoolBackwardArgs<T>& a, std::int64_t top, const 
 #pragma GCC unroll 3
         for (int k = 0; k < Columns; ++k)
           if (Columns == 1 || covers[q][k]) sum = sum + column[k];
-        store_lanes(sum, grad_input + q * a.pixel + c, lanes);
+        put_lanes(sum, grad_input + q * a.pixel + c, lanes, a.stream);
       }
     });
   }

@@ -76,22 +76,23 @@ inline __attribute__((always_inline)) void take_tap(Vec<T> x, VecIndex<T> place,
 }
 
 template <class T, class I>
-inline __attribute__((always_inline)) void store_maximum(Vec<T> best, VecIndex<T> where, bool positive_only, T* output,
-                                                         I* places, int lanes) {
-  store_lanes(best, output, lanes);
+inline __attribute__((always_inline)) void store_maximum(const MaxPoolArgs<T>& a, Vec<T> best, VecIndex<T> where,
+                                                         T* output, I* places, int lanes) {
+  put_lanes(best, output, lanes, a.stream);
   if constexpr (std::is_same_v<I, std::uint8_t>)
-    if (positive_only) where = select(not_less_equal(best, Vec<T>::zero()), where, VecIndex<T>::broadcast(kNoTap));
+    if (a.positive_only) where = select(not_less_equal(best, Vec<T>::zero()), where, VecIndex<T>::broadcast(kNoTap));
   if constexpr (!std::is_same_v<I, NoPlaces>) store_index_lanes<T>(where, places, lanes);
 }
 
 // One window, all channels; Side != 0 fixes both counts of taps.
 template <class T, class I, int Side>
-inline __attribute__((always_inline)) void max_pixel(const Taps<T>& t, std::int64_t channels, bool positive_only,
+inline __attribute__((always_inline)) void max_pixel(const MaxPoolArgs<T>& a, const Taps<T>& t, Prefetch& ahead,
                                                      T* output, I* places) {
   const std::int64_t rows = Side ? Side : t.rows, columns = Side ? Side : t.columns;
   const VecIndex<T> start = VecIndex<T>::broadcast(static_cast<std::int32_t>(t.place));
-  for_each_vector<T>(channels, [&](std::int64_t c, int lanes) __attribute__((always_inline)) {
+  for_each_vector<T>(a.channels, [&](std::int64_t c, int lanes) __attribute__((always_inline)) {
     const T* corner = t.first + c;
+    ahead.next();
     Vec<T> best = load_lanes(corner, lanes);
     VecIndex<T> where = VecIndex<T>::broadcast(0);
 #pragma GCC unroll 3
@@ -103,19 +104,21 @@ inline __attribute__((always_inline)) void max_pixel(const Taps<T>& t, std::int6
                        where);
       }
     }
-    store_maximum<T, I>(best, where + start, positive_only, output + c, advance(places, c), lanes);
+    store_maximum<T, I>(a, best, where + start, output + c, advance(places, c), lanes);
   });
 }
 
 // Neighbouring windows of a row that have all their taps.
 template <class T, class I, int Side>
-void max_inside_nhwc(const MaxPoolArgs<T>& a, Taps<T> t, std::int64_t count, T* output, I* places) {
+void max_inside_nhwc(const MaxPoolArgs<T>& a, Taps<T> t, std::int64_t count, Prefetch& prefetch, T* output, I* places) {
+  Prefetch ahead = prefetch;  // in registers
   const std::int64_t step = a.windows.stride_w * a.pixel;
   const std::int64_t place_step = std::is_same_v<I, std::int32_t> ? a.windows.stride_w : 0;
   for (; count > 0; --count) {
-    max_pixel<T, I, Side>(t, a.channels, a.positive_only, output, places);
+    max_pixel<T, I, Side>(a, t, ahead, output, places);
     t.first += step, t.place += place_step, output += a.pixel, places = advance(places, a.pixel);
   }
+  prefetch = ahead;
 }
 
 template <class T, class I>
@@ -125,22 +128,23 @@ void max_run_nhwc(const MaxPoolArgs<T>& a, I* places) {
   const Span rows = taps_inside(top, w.kh, w.dilation_h, w.ih);
   Taps<T> t = Taps<T>::template steps<I>(a, a.pixel);
   const std::int64_t end = a.run.column + a.run.columns;
+  Prefetch ahead(a.ahead, a.ahead_lines);
   for (std::int64_t ow = a.run.column; ow < end;) {
     const std::int64_t at = (ow - a.run.column) * a.pixel, left = ow * w.stride_w - w.pad_w;
     t.template move_to<I>(a, a.pixel, top, rows, left, taps_inside(left, w.kw, w.dilation_w, w.iw));
     const std::int64_t full_end = w.full.first + w.full.count;
     if (ow < w.full.first || ow >= full_end) {
-      max_pixel<T, I, 0>(t, a.channels, a.positive_only, a.output + at, advance(places, at));
+      max_pixel<T, I, 0>(a, t, ahead, a.output + at, advance(places, at));
       ow += 1;
       continue;
     }
     const std::int64_t count = (end < full_end ? end : full_end) - ow;
     if (rows.count == 2 && w.kw == 2)
-      max_inside_nhwc<T, I, 2>(a, t, count, a.output + at, advance(places, at));
+      max_inside_nhwc<T, I, 2>(a, t, count, ahead, a.output + at, advance(places, at));
     else if (rows.count == 3 && w.kw == 3)
-      max_inside_nhwc<T, I, 3>(a, t, count, a.output + at, advance(places, at));
+      max_inside_nhwc<T, I, 3>(a, t, count, ahead, a.output + at, advance(places, at));
     else
-      max_inside_nhwc<T, I, 0>(a, t, count, a.output + at, advance(places, at));
+      max_inside_nhwc<T, I, 0>(a, t, count, ahead, a.output + at, advance(places, at));
     ow += count;
   }
 }
@@ -158,13 +162,15 @@ void max_nhwc(const MaxPoolArgs<T>& a) {
 
 // Neighbouring windows of a plane that have all their columns; `places` and `output` are those of the first.
 template <class T, class I, int Stride, int Side>
-inline void max_full_windows(const MaxPoolArgs<T>& a, const Taps<T>& t, std::int64_t count, T* output, I* places) {
+inline void max_full_windows(const MaxPoolArgs<T>& a, const Taps<T>& t, std::int64_t count, Prefetch& ahead, T* output,
+                             I* places) {
   constexpr int kSize = Vec<T>::kSize;
   const std::int64_t rows = Side ? Side : t.rows, columns = Side ? Side : t.columns, stride = a.windows.stride_w;
   const VecIndex<T> ramp = std::is_same_v<I, std::int32_t> ? VecIndex<T>::ramp(static_cast<std::int32_t>(stride))
                                                            : VecIndex<T>::broadcast(0);
   const auto vector = [&](std::int64_t i, int lanes, int stored) __attribute__((always_inline)) {
     const T* corner = t.first + i * stride;
+    ahead.next();
     Vec<T> best = load_strided<T, Stride>(corner, stride, lanes);
     VecIndex<T> where = VecIndex<T>::broadcast(0);
 #pragma GCC unroll 3
@@ -185,7 +191,7 @@ inline void max_full_windows(const MaxPoolArgs<T>& a, const Taps<T>& t, std::int
     }
     const std::int64_t place = t.place + (std::is_same_v<I, std::int32_t> ? i * stride : 0);
     where = where + ramp + VecIndex<T>::broadcast(static_cast<std::int32_t>(place));
-    store_maximum<T, I>(best, where, a.positive_only, output + i, advance(places, i), stored);
+    store_maximum<T, I>(a, best, where, output + i, advance(places, i), stored);
   };
   const T* last_row = t.first + (rows - 1) * t.row_step;
   if (count < kSize && Stride != 0 && can_read_on(last_row, (columns - 1) * t.column_step, a.input_end))
@@ -218,6 +224,7 @@ template <class T, class I, int Stride, int Side>
 void max_rows_nchw(const MaxPoolArgs<T>& a, I* places) {
   const PoolWindows& w = a.windows;
   Taps<T> t = Taps<T>::template steps<I>(a, 1);
+  Prefetch ahead(a.ahead, a.ahead_lines);
   for (std::int64_t r = 0; r < a.run.rows; ++r) {
     const std::int64_t top = (a.run.row + r) * w.stride_h - w.pad_h;
     const Span rows = taps_inside(top, w.kh, w.dilation_h, w.ih);
@@ -237,9 +244,9 @@ void max_rows_nchw(const MaxPoolArgs<T>& a, I* places) {
     T* first = output + w.full.first;
     I* first_place = advance(row_places, w.full.first);
     if (Side == 0 || rows.count == Side)
-      max_full_windows<T, I, Stride, Side>(a, t, w.full.count, first, first_place);
+      max_full_windows<T, I, Stride, Side>(a, t, w.full.count, ahead, first, first_place);
     else
-      max_full_windows<T, I, Stride, 0>(a, t, w.full.count, first, first_place);
+      max_full_windows<T, I, Stride, 0>(a, t, w.full.count, ahead, first, first_place);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/lanes.h"
 #include "cpu/kernels/pool_kernels.h"
+#include "cpu/kernels/pool_lanes.h"
 
 namespace fastconv {
 namespace FASTCONV_ISA {
@@ -47,7 +48,7 @@ inline __attribute__((always_inline)) void gather_pixel(const MaxPoolGatherArgs<
         sum =
             sum + gathered(a, places, Masked, at + r * row_step + k * a.pixel + c, VecIndex<T>::broadcast(here), lanes);
       }
-    store_lanes(sum, grad_input + c, lanes);
+    put_lanes(sum, grad_input + c, lanes, a.stream);
   });
 }
 
@@ -89,7 +90,7 @@ void gather_groups(const MaxPoolGatherArgs<T>& a, const I* places, std::int64_t 
             sum[q] = sum[q] + select(equal(place, VecIndex<T>::broadcast(kFlat ? flat + q : tap[q][r][k])), grad, zero);
         }
 #pragma GCC unroll 3
-      for (int q = 0; q < Stride; ++q) store_lanes(sum[q], grad_input + q * a.pixel + c, lanes);
+      for (int q = 0; q < Stride; ++q) put_lanes(sum[q], grad_input + q * a.pixel + c, lanes, a.stream);
     });
   }
 }

@@ -50,6 +50,9 @@ struct MaxPoolArgs {
   PoolWindows windows;
   PoolRun run;
   const T *input, *input_end;    // the image, and the end of all images
+  const void* ahead;             // what to prefetch
+  int ahead_lines;               // for each vector of results
+  bool stream;                   // NHWC: past the caches, pixels of whole cache lines
   std::int64_t pixel, channels;  // NHWC: elements between pixels, and how many of them are wanted
   T* output;                     // the run
   std::int32_t* indices;         // the run, or null
@@ -63,8 +66,11 @@ struct AvgPoolArgs {
   PoolRun run;
   const T *counted_rows, *counted_columns;  // an average divides by counted_rows[oh] * counted_columns[ow]
   const T *input, *input_end;               // the image, and the end of all images
-  std::int64_t pixel, channels;             // as above
-  T* output;                                // the run
+  const void* ahead;                        // as above
+  int ahead_lines;
+  bool stream;
+  std::int64_t pixel, channels;  // as above
+  T* output;                     // the run
 };
 
 // A run of grad_input gathers from the windows that cover it (dilation 1).
@@ -78,6 +84,7 @@ struct MaxPoolGatherArgs {
   const T* output;           // the image, or null: gradient is dropped where it is not positive
   std::int64_t available;    // elements of these arrays from the image to their end
   std::int64_t pixel, channels;
+  bool stream;    // as above
   T* grad_input;  // the run
 };
 
@@ -101,6 +108,7 @@ struct AvgPoolBackwardArgs {
   T* room;               // NCHW: see avg_backward_room
   const T* grad_output;  // the image
   std::int64_t pixel, channels;
+  bool stream;    // as above
   T* grad_input;  // the run
 };
 

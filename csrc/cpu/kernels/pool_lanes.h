@@ -36,6 +36,28 @@ inline __attribute__((always_inline)) void load_taps(const T* p, std::int64_t st
   for (int k = 0; k < Count; ++k) tap[k] = load_strided<T, Stride>(p + k, stride, lanes);
 }
 
+// Memory that later windows will read comes to the L2 cache meanwhile, some lines for every vector of results.
+class Prefetch {
+ public:
+  Prefetch(const void* from, int lines) : at_(static_cast<const char*>(from)), lines_(lines) {}
+  void next() {
+    for (int i = 0; i < lines_; ++i, at_ += 64) __builtin_prefetch(at_, 0, 2);
+  }
+
+ private:
+  const char* at_;
+  int lines_;
+};
+
+// To memory, or past the caches: then p is aligned and nobody stores less than whole vectors.
+template <class T>
+inline __attribute__((always_inline)) void put_lanes(Vec<T> x, T* p, int lanes, bool stream) {
+  if (stream)
+    x.stream(p);
+  else
+    store_lanes(x, p, lanes);
+}
+
 void stream_lines(const void* from, void* to, std::int64_t bytes) {
   constexpr std::int64_t kSize = Vec<float>::kSize;
   const auto* source = static_cast<const float*>(from);
