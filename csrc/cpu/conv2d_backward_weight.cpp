@@ -29,7 +29,8 @@ constexpr std::int64_t kTasks = 32;                // ... and large ones, so tha
 constexpr std::int64_t kSlice = 256;               // input channels copied at once: few pages, few cache sets
 constexpr std::int64_t kLeastSlice = 64;           // ... but not fewer, where fewer make room for more pixels
 constexpr std::int64_t kTaskBytes = 256 * 1024;    // a task's part of the gradient stays in the L2 cache
-constexpr std::int64_t kExchangeChannels = 128;    // so few input channels do not repay the packing of grad_output
+constexpr std::int64_t kInPlaceEntries = 32;       // so few entries of a filter do not repay the packing of grad_output
+constexpr std::int64_t kInPlacePixelBytes = 1024;  // ... and pixels so close together fill all sets of the caches
 constexpr std::int64_t kPartialBytes = 32 * 1024 * 1024;  // most memory for the groups' partial sums
 
 struct WeightPlan {
@@ -44,6 +45,7 @@ struct WeightPlan {
   std::int64_t source_elements;         // scratch per thread for the source rows ...
   std::int64_t grad_elements;           // ... and for one channel block of grad_output
   std::int64_t partial_elements;        // scratch in all
+  bool grad_in_place;                   // grad_output is read where it is
   int threads;
 };
 
@@ -128,6 +130,8 @@ WeightPlan plan_weight(const Conv2dShape& s, const ConvGrid<T>& grid, const Conv
         plan.images_per_block * block_elements(grid, plan.source, plan.rows_per_block, plan.columns_per_block), 16);
   plan.grad_elements = plan.images_per_block * plan.rows_per_block * plan.columns_per_block * 2 * kernels.vector_size;
   plan.partial_elements = plan.pixel_groups * s.groups * plan.group_elements;
+  plan.grad_in_place = s.ocg() % kernels.vector_size == 0 && s.icg() * s.kh * s.kw <= kInPlaceEntries &&
+                       s.oc * item <= kInPlacePixelBytes;
   return plan;
 }
 
@@ -178,10 +182,17 @@ class Prefetch {
   std::int64_t line_ = 0;
 };
 
+// One block of output channels of grad_output at a block of pixels.
+template <class T>
+struct GradView {
+  const T* data;
+  std::int64_t row, pixel;
+};
+
 // Adds one slice of one block of pixels to the gradient of one channel block: all tiles of (kh, kw, ic) entries.
 template <class T>
-void add_tiles(const Conv2dShape& s, const Block& b, const SourceView<T>& source, const T* packed, int vectors, T* grad,
-               bool accumulate, Prefetch& prefetch, const ConvKernels<T>& kernels) {
+void add_tiles(const Conv2dShape& s, const Block& b, const SourceView<T>& source, const GradView<T>& grad_output,
+               int vectors, T* grad, bool accumulate, Prefetch& prefetch, const ConvKernels<T>& kernels) {
   const std::int64_t icg = s.icg(), width = vectors * kernels.vector_size;
   const bool merged = source.tap_w == icg && b.channels == icg;  // the taps of a kernel row lie side by side
   const std::int64_t run = merged ? s.kw * icg : b.channels, runs = merged ? 1 : s.kw;
@@ -193,7 +204,8 @@ void add_tiles(const Conv2dShape& s, const Block& b, const SourceView<T>& source
     prefetch = start;  // the same lines, of this part's pixels
     WeightTileArgs<T> a{};
     a.input_image = source.image, a.input_row = source.row, a.input_pixel = source.pixel;
-    a.grad_output = packed + row * b.columns * width;
+    a.grad_output = grad_output.data + row * grad_output.row;
+    a.grad_row = grad_output.row, a.grad_pixel = grad_output.pixel;
     a.images = b.images, a.rows = std::min(part, b.rows - row), a.pixels = b.columns;
     a.accumulate = accumulate || row > 0;
     for (std::int64_t kh = 0; kh < s.kh; ++kh)
@@ -231,8 +243,8 @@ void prefetch_source(const ConvGrid<T>& g, const Block& b, Prefetch& prefetch) {
 // Adds one block of pixels to the gradient of the channel blocks [block0, block1) of one group.
 template <class T>
 void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& plan, Block b, const Block* next,
-               std::int64_t block0, std::int64_t block1, const T* grad_output, T* partial, T* scratch, bool accumulate,
-               const ConvKernels<T>& kernels) {
+               std::int64_t block0, std::int64_t block1, const T* grad_output, bool in_place, T* partial, T* scratch,
+               bool accumulate, const ConvKernels<T>& kernels) {
   T* packed = scratch + plan.source_elements;
   for (std::int64_t c = 0; c < s.icg(); c += plan.slice) {
     b.channel0 = c;
@@ -259,22 +271,22 @@ void add_block(const Conv2dShape& s, const ConvGrid<T>& grid, const WeightPlan& 
       const int vectors = block_vectors(s.ocg(), first, kernels.vector_size);
       const std::int64_t width = vectors * kernels.vector_size;
       T* grad = partial + first * s.icg() * s.kh * s.kw;
+      if (in_place) {
+        const T* data = grad_output + ((b.image * grid.out_h + b.row0) * grid.out_w + b.column0) * s.oc;
+        const GradView<T> view{data + b.group * s.ocg() + first, grid.out_w * s.oc, s.oc};
+        add_tiles(s, b, source, view, vectors, grad, accumulate, prefetch, kernels);
+        continue;
+      }
       const bool finite = pack_grad(s, grid, b, grad_output, b.group * s.ocg() + first,
                                     std::min(width, s.ocg() - first), width, packed, kernels);
       if (finite || !touches_padding(grid)) {
-        add_tiles(s, b, source, packed, vectors, grad, accumulate, prefetch, kernels);
+        add_tiles(s, b, source, {packed, b.columns * width, width}, vectors, grad, accumulate, prefetch, kernels);
         continue;
       }
       if (!accumulate && c == 0) std::fill_n(grad, width * s.icg() * s.kh * s.kw, T(0));
       add_weight_gradient_inside(grid, b, packed, width, grad);
     }
   }
-}
-
-// A pointwise gradient is a product of two matrices, so input and grad_output may change places. The one with fewer
-// channels is better packed: each of its vectors meets all channels of the other.
-bool exchanges(const Conv2dShape& s) {
-  return s.groups == 1 && s.ic < s.oc && s.ic <= kExchangeChannels && pointwise(forward_problem<float>(s));
 }
 
 Conv2dShape exchanged(Conv2dShape s) {
@@ -286,7 +298,7 @@ template <class T>
 void direct_backward_weight(const Conv2dShape& shape, const T* input, const T* grad_output, T* grad_weight,
                             bool accumulate) {
   const ConvKernels<T>& kernels = active_kernel_set<T>().conv;
-  const bool exchange = exchanges(shape);
+  const bool exchange = exchanges<T>(shape);
   const Conv2dShape s = exchange ? exchanged(shape) : shape;
   if (exchange) std::swap(input, grad_output);
   ConvGrid<T> grid = weight_grid<T>(s);
@@ -315,11 +327,19 @@ void direct_backward_weight(const Conv2dShape& shape, const T* input, const T* g
       b.columns = std::min(plan.columns_per_block, grid.out_w - b.column0);
       return b;
     };
-    for (std::int64_t index = begin; index < end; ++index) {
-      const Block next = block_at(std::min(index + 1, end - 1));
-      add_block(s, grid, plan, block_at(index), index + 1 < end ? &next : nullptr, block0, block1, grad_output, partial,
-                scratch, index > begin, kernels);
-    }
+    const auto sum_blocks = [&](bool in_place) {
+      for (std::int64_t index = begin; index < end; ++index) {
+        const Block next = block_at(std::min(index + 1, end - 1));
+        add_block(s, grid, plan, block_at(index), index + 1 < end ? &next : nullptr, block0, block1, grad_output,
+                  in_place, partial, scratch, index > begin, kernels);
+      }
+    };
+    sum_blocks(plan.grad_in_place);
+    if (!plan.grad_in_place || !touches_padding(grid)) return;
+    // A value that is not finite may have met the padding: packing looks at each block and leaves such taps out.
+    const std::int64_t filter = s.icg() * s.kh * s.kw, vector = kernels.vector_size;
+    const std::int64_t first = block0 * 2 * vector, channels = std::min(block1 * 2 * vector, s.ocg()) - first;
+    if (!all_finite(partial + first * filter, channels / vector * filter, vector)) sum_blocks(false);
   });
   collect_weight_gradient(s, partials.as<T>(), plan.pixel_groups, grad_weight, accumulate, plan.threads, exchange);
 }
@@ -377,7 +397,7 @@ void conv2d_backward_bias(const Shape4& shape, const T* grad_output, T* grad_bia
 template <class T>
 std::int64_t backward_weight_scratch_bytes(const Conv2dShape& s) {
   if (takes_grouped<T>(s)) return grouped_backward_weight_elements<T>(s) * static_cast<std::int64_t>(sizeof(T));
-  const Conv2dShape shape = exchanges(s) ? exchanged(s) : s;
+  const Conv2dShape shape = exchanges<T>(s) ? exchanged(s) : s;
   const WeightPlan plan = plan_weight(shape, weight_grid<T>(shape), active_kernel_set<T>().conv);
   return (plan.partial_elements + plan.threads * thread_elements(plan)) * static_cast<std::int64_t>(sizeof(T));
 }

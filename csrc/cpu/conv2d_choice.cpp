@@ -5,11 +5,17 @@
 #include <type_traits>
 
 #include "core/checked_math.h"
+#include "cpu/channel_lanes.h"
 #include "cpu/fold_conv.h"
 #include "cpu/grouped_conv.h"
 #include "cpu/isa.h"
 
 namespace fastconv {
+
+bool pointwise(const Conv2dShape& s) {
+  return s.kh * s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 && s.oh == s.ih &&
+         s.ow == s.iw;
+}
 
 namespace {
 
@@ -23,8 +29,11 @@ constexpr std::int64_t kFoldFilterBytes = 512 * 1024;  // they are read again fo
 constexpr std::int64_t kPixelLanesOutputs = 16;        // from there on channels fill the lanes
 // To bring one value to its channel's plane: with whole vectors of channels, and value by value.
 constexpr double kPlaneCopy = 1.2, kPlaneCopyFew = 3;
+// Pixels and weights are loaded for few products each; then each result's lanes are added up, and stored.
+constexpr double kLoadedProduct = 1.2, kLaneSum = 3, kLaneStore = 2;
 constexpr double kPlaneBytes = 256 * 1024;
-constexpr std::int64_t kWinogradChannels = 16;  // shorter sums do not repay the transforms
+constexpr std::int64_t kExchangeChannels = 128;  // so few input channels do not repay the packing of grad_output
+constexpr std::int64_t kWinogradChannels = 16;   // shorter sums do not repay the transforms
 
 // The pass as a correlation: `inputs` channels are summed, `outputs` are computed at `rows` x `columns` places.
 struct Sizes {
@@ -109,6 +118,17 @@ const char* pixel_lanes_refusal(const Conv2dShape& s, Pass pass, const Sizes& z,
   return nullptr;
 }
 
+double channel_lanes_cost(const Sizes& z) {
+  return z.rows * z.columns * (z.outputs * (kLoadedProduct * z.input_vectors + kLaneSum) + kLaneStore);
+}
+
+const char* channel_lanes_refusal(const Conv2dShape& s, Pass pass, const Sizes& z, int vector) {
+  if (pass == Pass::backward_weight) return "not for the weight's gradient";
+  if (s.groups > 1 || !pointwise(s)) return "only for one tap, stride 1, no padding and no groups";
+  if (z.outputs > kChannelLanesOutputs || z.outputs > vector) return "more than 4 output channels";
+  return nullptr;
+}
+
 double tiles_along(double size, std::int64_t dilation, int outputs) {
   const std::int64_t along_phase = ceil_div(static_cast<std::int64_t>(size), dilation);
   return static_cast<double>(dilation) * static_cast<double>(ceil_div(along_phase, outputs));
@@ -140,6 +160,7 @@ const char* method_name(const Candidate& c) {
   if (c.method == Method::grouped) return "grouped";
   if (c.method == Method::fold) return "fold";
   if (c.method == Method::pixel_lanes) return "pixel lanes";
+  if (c.method == Method::channel_lanes) return "channel lanes";
   switch (c.tile) {
     case WinogradTile::f2x2_3x3:
       return "winograd F(2x2,3x3)";
@@ -171,6 +192,7 @@ Conv2dChoice choose_conv2d(const Conv2dShape& s, Pass pass, Algorithm algorithm)
                   {},
                   pixel_lanes_refusal(s, pass, z, vector, sizeof(T)),
                   pixel_lanes_cost(s, z, vector, active_kernel_set<T>().conv.max_pixel_tile_channels)};
+  *candidate++ = {Method::channel_lanes, {}, channel_lanes_refusal(s, pass, z, vector), channel_lanes_cost(z)};
   for (int i = 0; i < kWinogradTiles; ++i) {
     const auto tile = static_cast<WinogradTile>(i);
     const char* refusal = winograd_refusal<T>(s, tile);
@@ -195,6 +217,16 @@ Conv2dChoice choose_conv2d(const Conv2dShape& s, Pass pass, Algorithm algorithm)
   return choice;
 }
 
+template <class T>
+bool exchanges(const Conv2dShape& s) {
+  if (s.groups > 1 || !pointwise(s)) return false;
+  if (s.ic < s.oc && s.ic <= kExchangeChannels) return true;
+  const int vector = active_kernel_set<T>().conv.vector_size;  // half the multiply-adds repay the reading of the input
+  return 2 * s.oc * ceil_div(s.ic, vector) <= s.ic * ceil_div(s.oc, vector);
+}
+
+template bool exchanges<float>(const Conv2dShape&);
+template bool exchanges<double>(const Conv2dShape&);
 template Conv2dChoice choose_conv2d<float>(const Conv2dShape&, Pass, Algorithm);
 template Conv2dChoice choose_conv2d<double>(const Conv2dShape&, Pass, Algorithm);
 

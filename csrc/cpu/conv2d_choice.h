@@ -11,7 +11,7 @@
 
 namespace fastconv {
 
-enum class Method { direct, grouped, fold, pixel_lanes, winograd };
+enum class Method { direct, grouped, fold, pixel_lanes, channel_lanes, winograd };
 
 struct Candidate {
   Method method;
@@ -21,7 +21,7 @@ struct Candidate {
 };
 
 struct Conv2dChoice {
-  std::array<Candidate, 4 + kWinogradTiles> candidates;
+  std::array<Candidate, 5 + kWinogradTiles> candidates;
   int chosen;
 
   Method method() const { return candidates[chosen].method; }
@@ -30,6 +30,13 @@ struct Conv2dChoice {
 
 template <class T>
 Conv2dChoice choose_conv2d(const Conv2dShape& shape, Pass pass, Algorithm algorithm);
+
+// A pointwise gradient of the weight, the direct method, is a product of two matrices: input and grad_output change
+// places where that fills more lanes, or packs the one with fewer channels, whose vectors meet all channels of the
+// other.
+bool pointwise(const Conv2dShape& shape);
+template <class T>
+bool exchanges(const Conv2dShape& shape);
 
 const char* method_name(const Candidate& candidate);
 

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <stdexcept>
 
+#include "cpu/channel_lanes.h"
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
 #include "cpu/fold_conv.h"
@@ -59,6 +60,10 @@ void explain_problem(const Conv2dChoice& choice, DirectConv<T> problem, bool con
                       " rows are copied channel by channel with their zero padding");
     return;
   }
+  if (choice.method() == Method::channel_lanes) {
+    e.threads = channel_lanes_threads(problem);
+    return;
+  }
   explain_direct(problem, e);
 }
 
@@ -88,6 +93,8 @@ const char* kernel_text(Method method, Pass pass) {
   if (method == Method::grouped) return "groups side by side in the vector lanes, a filter per lane";
   if (method == Method::fold) return "pixels by (taps, output channels), broadcast times packed weights";
   if (method == Method::pixel_lanes) return "output channels by pixels, broadcast weights times pixels in the lanes";
+  if (method == Method::channel_lanes)
+    return "(pixel, output channel) pairs by input channels in the lanes, added up at the end";
   if (method == Method::winograd)
     return weight ? "(ic) entries by output channels at each point, summed over tiles"
                   : "tiles by output channels at each point, broadcast times packed weights";
@@ -129,7 +136,8 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
     e.layout_conversions.push_back(text);
     converted += static_cast<std::int64_t>(element_count(shape)) * item;
   };
-  const std::int64_t lanes = pass == Pass::backward_input ? s.icg() : s.ocg();
+  const bool exchange = pass == Pass::backward_weight && choice.method() == Method::direct && exchanges<T>(s);
+  const std::int64_t lanes = pass == Pass::backward_input || exchange ? s.icg() : s.ocg();
   if (pass == Pass::forward) {
     convert(s.input_shape(), "input NCHW -> NHWC");
     convert(s.output_shape(), "output NHWC -> NCHW");
@@ -153,15 +161,18 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
   } else {
     convert(s.input_shape(), "input NCHW -> NHWC");
     convert(s.output_shape(), "grad_output NCHW -> NHWC");
+    if (exchange) e.notes.push_back("input and grad_output change places: input channels in the vector lanes");
     e.scratch_bytes = choice.method() == Method::winograd ? winograd_backward_weight_scratch_bytes(choice.tile(), s)
                                                           : backward_weight_scratch_bytes<T>(s);
   }
   if (grouped && grouped_streams<T>(s, pass) && !converted)
     e.notes.push_back("outputs too large for the caches are stored past them (if aligned to 64 bytes)");
   e.kernel = kernel_text(choice.method(), pass);
-  if (!grouped && !fold && choice.method() != Method::pixel_lanes && 4 * lanes <= vector)
-    e.notes.push_back("slow: " + std::to_string(lanes) + " output channels" + (s.groups > 1 ? " per group" : "") +
-                      " fill " + std::to_string(lanes) + " of " + std::to_string(vector) + " vector lanes");
+  if (!grouped && !fold && choice.method() != Method::pixel_lanes && choice.method() != Method::channel_lanes &&
+      4 * lanes <= vector)
+    e.notes.push_back("slow: " + std::to_string(lanes) + (exchange ? " input" : " output") + " channels" +
+                      (s.groups > 1 ? " per group" : "") + " fill " + std::to_string(lanes) + " of " +
+                      std::to_string(vector) + " vector lanes");
   e.scratch_bytes += converted + e.packed_weight_bytes;
   return e;
 }

@@ -1,4 +1,5 @@
 // Packed weights of a convolution: which passes need them, how large they are, and the packing.
+#include "cpu/channel_lanes.h"
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_problems.h"
 #include "cpu/fold_conv.h"
@@ -29,6 +30,8 @@ std::int64_t packed_weight_elements(const Conv2dShape& s, Pass pass, Algorithm a
                                 active_kernel_set<T>().conv.vector_size);
   }
   if (choice.method() == Method::pixel_lanes) return pixel_lanes_weight_elements(stride_1_weight<T>(s, pass, nullptr));
+  if (choice.method() == Method::channel_lanes)
+    return channel_lanes_weight_elements(stride_1_weight<T>(s, pass, nullptr));
   if (choice.method() == Method::winograd)
     return pass == Pass::forward ? winograd_weight_elements(choice.tile(), s.groups, s.ocg(), s.icg())
                                  : winograd_weight_elements(choice.tile(), s.groups, s.icg(), s.ocg());
@@ -50,6 +53,8 @@ void pack_conv2d_weight(const Conv2dShape& s, const T* weight, Pass pass, Algori
     return pack_fold_weight(
         pass == Pass::forward ? forward_fold_weight(s, weight) : backward_input_fold_weight(s, weight), packed);
   if (choice.method() == Method::pixel_lanes) return pack_pixel_lanes_weight(stride_1_weight(s, pass, weight), packed);
+  if (choice.method() == Method::channel_lanes)
+    return pack_channel_lanes_weight(stride_1_weight(s, pass, weight), packed);
   if constexpr (std::is_same_v<T, float>)
     if (choice.method() == Method::winograd)
       return pack_winograd_weight(choice.tile(), stride_1_weight(s, pass, weight), packed);

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "core/conv2d_shape.h"
+#include "cpu/channel_lanes.h"
 #include "cpu/conv2d_choice.h"
 #include "cpu/direct_conv.h"
 #include "cpu/pack_weight.h"
@@ -55,6 +56,7 @@ void run_problem(const Conv2dChoice& choice, const DirectConv<T>& problem, const
   if constexpr (std::is_same_v<T, float>)
     if (choice.method() == Method::winograd) return run_winograd(choice.tile(), problem, weight);
   if (choice.method() == Method::pixel_lanes) return run_pixel_lanes(problem);
+  if (choice.method() == Method::channel_lanes) return run_channel_lanes(problem);
   run_direct(problem);
 }
 

@@ -49,15 +49,15 @@ void pack_strided(const WeightView<T>& w, const T* source, std::int64_t valid, s
       }
 }
 
+}  // namespace
+
 template <class T>
-bool all_finite(const T* block, std::int64_t rows, std::int64_t width) {
+bool all_finite(const T* values, std::int64_t rows, std::int64_t width) {
   T zero[kLanes] = {};  // becomes NaN where a value is not finite
-  for (std::int64_t row = 0; row < rows; ++row, block += width)
-    for (std::int64_t lane = 0; lane < width; ++lane) zero[lane] += block[lane] * T(0);
+  for (std::int64_t row = 0; row < rows; ++row, values += width)
+    for (std::int64_t lane = 0; lane < width; ++lane) zero[lane] += values[lane] * T(0);
   return std::all_of(zero, zero + width, [](T z) { return z == T(0); });
 }
-
-}  // namespace
 
 template <class T>
 void pack_weight(const WeightView<T>& w, int vector_size, T* packed) {
@@ -82,6 +82,8 @@ void pack_weight(const WeightView<T>& w, int vector_size, T* packed) {
   packed[w.groups * group_elements] = finite.load() ? T(0) : std::numeric_limits<T>::quiet_NaN();
 }
 
+template bool all_finite(const float*, std::int64_t, std::int64_t);
+template bool all_finite(const double*, std::int64_t, std::int64_t);
 template void pack_weight(const WeightView<float>&, int, float*);
 template void pack_weight(const WeightView<double>&, int, double*);
 

@@ -38,6 +38,10 @@ inline std::int64_t packed_elements(std::int64_t groups, std::int64_t outputs, s
   return groups * packed_group_elements(outputs, inputs, taps, vector_size) + kPackedMark;
 }
 
+// Whether rows x width values, at most two vectors wide, are neither infinite nor NaN.
+template <class T>
+bool all_finite(const T* values, std::int64_t rows, std::int64_t width);
+
 template <class T>
 void pack_weight(const WeightView<T>& weight, int vector_size, T* packed);
 

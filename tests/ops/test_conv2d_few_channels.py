@@ -48,6 +48,17 @@ MORE = [
     Geometry(64, 3, (9, 10), (3, 3), padding=ONE),
     Geometry(48, 6, (9, 10), (3, 3), padding=ONE, groups=2),
     Geometry(3, 4, (5, 6), (5, 6), batch=5),
+    # grad_output read where it is: whole vectors, one and two blocks, several tasks, padding on one side
+    Geometry(3, 16, (40, 41), (3, 3), (2, 1), ((0, 1), (2, 0)), batch=3),
+    Geometry(2, 48, (20, 33), (3, 4), padding=((2, 0), (1, 3)), dilation=(2, 1), batch=3),
+    # Pointwise to few channels
+    *(Geometry(c, o, (17, 19), (1, 1), batch=3) for c, o in ((64, 2), (67, 3), (16, 1), (130, 4), (33, 8), (5, 1))),
+    Geometry(3, 64, (9, 11), (1, 1), batch=3),
+    *(Geometry(c, o, (1, size), (1, 1), batch=1) for c, o, size in ((64, 2, 7), (48, 3, 1030), (70, 4, 5))),
+    *(Geometry(c, o, (1, size), (1, 1), batch=1) for c, o, size in ((32, 1, 17), (20, 1, 15), (64, 2, 1))),
+    Geometry(64, 2, (9, 8), (1, 1), (2, 1)),
+    Geometry(64, 2, (9, 8), (1, 1), padding=((0, 1), (1, 0))),
+    Geometry(96, 6, (7, 9), (1, 1), groups=3),
 ]
 ALL = [*(geometry for geometry, _ in CASES), *MORE]
 EMPTY = Geometry(1, 32, (9, 8), (3, 3), batch=0)
@@ -85,6 +96,16 @@ def test_the_choice_reads_geometry_only() -> None:
             assert any(line.startswith(f"{method}: ") for line in e.rejected)
 
 
+def test_pointwise_layers_fill_the_lanes_with_the_wider_side(isa: str) -> None:
+    for suffix, shape in (("", (2, 64, 1, 1)), ("_backward_input", (64, 2, 1, 1))):
+        e = fastconv.explain(f"conv2d{suffix}", (1, shape[1], 9, 9), shape)
+        assert e.algorithm == "channel lanes"
+        assert not e.slow_paths
+    e = fastconv.explain("conv2d_backward_weight", (1, 64, 9, 9), (2, 64, 1, 1))
+    assert not e.slow_paths
+    assert any("change places" in note for note in e.notes)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("geometry", [*ALL, EMPTY], ids=str)
 def test_whole_numbers_are_exact(geometry: Geometry, layout: str, dtype: np.dtype, isa: str) -> None:
@@ -113,21 +134,23 @@ def test_bits_do_not_depend_on_threads_or_on_the_split_of_the_batch(geometry: Ge
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("channels", "outputs"), [(40, 1), (1, 6), (2, 9)])
+@pytest.mark.parametrize("kernel", [3, 1])
 def test_bias_and_relu_are_fused(
-    channels: int, outputs: int, layout: str, dtype: np.dtype, rng: np.random.Generator, isa: str
+    channels: int, outputs: int, kernel: int, layout: str, dtype: np.dtype, rng: np.random.Generator, isa: str
 ) -> None:
     shape = (2, channels, 11, 30) if layout == "NCHW" else (2, 11, 30, channels)
-    x, w = rng.standard_normal(shape).astype(dtype), rng.standard_normal((outputs, channels, 3, 3)).astype(dtype)
+    x = rng.standard_normal(shape).astype(dtype)
+    w = rng.standard_normal((outputs, channels, kernel, kernel)).astype(dtype)
     bias = rng.standard_normal(outputs).astype(dtype)
-    plain = ops.conv2d(x, w, bias, padding=1, layout=layout)
-    fused = ops.conv2d(x, w, bias, padding=1, layout=layout, activation="relu")
+    plain = ops.conv2d(x, w, bias, padding=kernel // 2, layout=layout)
+    fused = ops.conv2d(x, w, bias, padding=kernel // 2, layout=layout, activation="relu")
     np.testing.assert_array_equal(fused, np.maximum(plain, 0))
     assert not np.signbit(fused).any()
     assert (plain < 0).any()
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("geometry", [CASES[0][0], CASES[4][0], CASES[8][0], *MORE[:7], *MORE[9:18]], ids=str)
+@pytest.mark.parametrize("geometry", [*(CASES[i][0] for i in (0, 4, 8)), *MORE[:7], *MORE[9:18], *MORE[19:]], ids=str)
 def test_not_a_number_stays_in_its_field(geometry: Geometry, poison: float, isa: str) -> None:
     clean = run_all(geometry, geometry.normal, np.dtype(np.float32), "NHWC")
     for name in ("input", "weight", "grad_output"):

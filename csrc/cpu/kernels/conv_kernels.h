@@ -33,12 +33,14 @@ struct ConvTileArgs {
 
 // One tile of weight gradients: up to max_entries consecutive (kw, ic) entries by one block of output channels.
 //   grad[e][oc] (+)= sum over (image, row, pixel) of
-//     input[image*input_image + row*input_row + pixel*input_pixel + e] * grad_output[image][row][pixel][oc]
+//     input[image*input_image + row*input_row + pixel*input_pixel + e]
+//     * grad_output[(image*rows + row)*grad_row + pixel*grad_pixel + oc]
 template <class T>
 struct WeightTileArgs {
   const T* input;
   std::int64_t input_image, input_row, input_pixel;
-  const T* grad_output;  // packed [images][rows][pixels][block], the block zero-padded to whole vectors
+  const T* grad_output;  // a pixel's block in whole vectors: packed and zero-padded, or where it is
+  std::int64_t grad_row, grad_pixel;
   std::int64_t images, rows, pixels;
   const char*
       prefetch;  // one line at prefetch + row * prefetch_row + pixel * prefetch_pixel is fetched with each pixel
@@ -142,6 +144,20 @@ constexpr int kPixelTileMaxVectors = 4;
 // Few channels take more vectors: eight sums keep two multiply-add units busy.
 constexpr int pixel_tile_vectors(int channels) { return channels <= 2 ? kPixelTileMaxVectors : channels == 3 ? 3 : 2; }
 
+constexpr int kChannelLanesOutputs = 4;
+
+// A pointwise convolution with the input channels in the lanes:
+//   output[p*outputs + o] = bias[o] + sum over c of input[p*input_pixel + c] * weight[o][c]
+template <class T>
+struct ChannelLanesArgs {
+  const T* input;
+  std::int64_t input_pixel, channels, pixels;
+  const T* weight;  // [outputs][channels], the channels zero-padded to whole vectors
+  const T* bias;    // or null
+  T* output;
+  Activation activation;
+};
+
 constexpr int kConvTileMaxPixels = 14;
 constexpr int kWeightTileMaxEntries = 14;
 
@@ -155,6 +171,8 @@ struct ConvKernels {
   void (*weight_tile[2][kWeightTileMaxEntries])(const WeightTileArgs<T>&);  // [vectors - 1][entries - 1]
   int max_pixel_tile_channels;
   void (*pixel_tile[kPixelTileMaxChannels])(const PixelTileArgs<T>&);  // [channels - 1]
+  void (*channel_lanes[kChannelLanesOutputs])(
+      const ChannelLanesArgs<T>&);  // [outputs - 1], null beyond a vector's lanes
   void (*fold_row)(const FoldRowArgs<T>&);
   void (*fold_gather)(const FoldGatherArgs<T>&);  // at most kFoldGatherChannels
   void (*grouped_forward)(const GroupedArgs<T>&);

@@ -5,6 +5,7 @@
 #include "cpu/kernels/activation.h"
 #include "cpu/kernels/avg_pool2d.h"
 #include "cpu/kernels/avg_pool2d_backward.h"
+#include "cpu/kernels/channel_lanes.h"
 #include "cpu/kernels/column_sum.h"
 #include "cpu/kernels/conv_tile.h"
 #include "cpu/kernels/elementwise.h"
@@ -34,6 +35,7 @@ constexpr KernelSet<T> make_kernel_set() {
   fill_conv_tiles(set.conv);
   fill_weight_tiles(set.conv);
   fill_pixel_tiles(set.conv);
+  fill_channel_lanes(set.conv);
   set.conv.fold_row = &fold_row<T>;
   set.conv.fold_gather = &fold_gather<T>;
   set.conv.grouped_forward = &grouped_forward<T>;

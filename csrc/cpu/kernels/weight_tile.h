@@ -27,10 +27,11 @@ void weight_tile(const WeightTileArgs<T>& a) {
     for (int v = 0; v < NV; ++v)
       acc[m][v] = a.accumulate ? Vec<T>::load(a.grad + (m * NV + v) * kSize) : Vec<T>::zero();
 
-  const T* g = a.grad_output;
-  const char* prefetch = a.prefetch ? a.prefetch : reinterpret_cast<const char*>(g);  // a line that is there anyway
+  const char* prefetch =
+      a.prefetch ? a.prefetch : reinterpret_cast<const char*>(a.grad_output);  // a line that is there anyway
   for (std::int64_t line = 0, row = 0, image = 0; line < a.images * a.rows; ++line) {
     const T* x = a.input + image * a.input_image + row * a.input_row;
+    const T* g = a.grad_output + line * a.grad_row;
     const char* next = prefetch + line * a.prefetch_row;
     if (++row == a.rows) row = 0, ++image;
     for (std::int64_t p = 0; p < a.pixels; ++p) {
@@ -46,7 +47,7 @@ void weight_tile(const WeightTileArgs<T>& a) {
       __builtin_prefetch(next, 0, 2);
       next += a.prefetch_pixel;
       x += a.input_pixel;
-      g += NV * kSize;
+      g += a.grad_pixel;
     }
   }
 #pragma GCC unroll 14
