@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   fastconv::bindings::bind_layout(m);
   fastconv::bindings::bind_linear(m);
   fastconv::bindings::bind_loss(m);
+  fastconv::bindings::bind_norm(m);
   fastconv::bindings::bind_optimizer(m);
   fastconv::bindings::bind_pool2d(m);
   fastconv::bindings::bind_resample2d(m);

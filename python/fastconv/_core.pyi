@@ -309,6 +309,60 @@ def activation_backward(
 ) -> None:
     """`saved` is the input of "silu", "gelu", "gelu_tanh" and "softplus", the output of the others."""
 
+# Normalisation of (N, C) or 4-D arrays; stats: mean and 1 / sqrt(var + eps), in pairs
+def norm_forward(
+    input: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    output: _Array,
+    stats: NDArray[np.float64],
+    *,
+    running_mean: _Array | None = None,
+    running_var: _Array | None = None,
+    training: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    groups: int = 0,
+    activation: _Activation = "none",
+    layout: _Layout,
+) -> None:
+    """`groups` 0: batch norm, which reads the running statistics unless `training`, and changes them in training; -1:
+    layer norm of (rows, elements). The output may be the input."""
+
+def norm_backward(
+    grad_output: _Array,
+    input: _Array,
+    stats: NDArray[np.float64],
+    weight: _Array | None,
+    bias: _Array | None,
+    grad_input: _Array | None,
+    grad_weight: _Array | None,
+    grad_bias: _Array | None,
+    *,
+    training: bool = True,
+    groups: int = 0,
+    activation: _Activation = "none",
+    layout: _Layout,
+    accumulate: bool = False,
+) -> None:
+    """`accumulate` adds to grad_weight and grad_bias. grad_input may be grad_output."""
+
+def norm_scratch_bytes(
+    shape: list[int] | tuple[int, ...], groups: int, dtype: _DType, *, layout: _Layout, training: bool, backward: bool
+) -> int: ...
+def local_response_norm(
+    input: _Array,
+    grad_output: _Array | None,
+    output: _Array,
+    *,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    layout: _Layout,
+) -> None:
+    """With `grad_output` the output is the gradient of the input."""
+
 # Softmax over the second axis of (N, C) or (N, C, inner)
 def softmax_forward(input: _Array, output: _Array) -> None: ...
 def softmax_backward(grad_output: _Array, output: _Array, grad_input: _Array) -> None: ...

@@ -4,6 +4,7 @@
 #include "cpu/kernels/activation_kernels.h"
 #include "cpu/kernels/conv_kernels.h"
 #include "cpu/kernels/elementwise_kernels.h"
+#include "cpu/kernels/norm_kernels.h"
 #include "cpu/kernels/pool_kernels.h"
 #include "cpu/kernels/winograd_kernels.h"
 
@@ -15,6 +16,7 @@ struct KernelSet {
   PoolKernels<T> pool;
   ElementwiseKernels<T> elementwise;
   PointwiseKernels<T> pointwise;
+  NormKernels<T> norm;
   OptimizerKernels<T> optimizer;
 };
 

@@ -17,6 +17,7 @@
 #include "cpu/kernels/kernel_table.h"
 #include "cpu/kernels/max_pool2d.h"
 #include "cpu/kernels/max_pool2d_backward.h"
+#include "cpu/kernels/norm.h"
 #include "cpu/kernels/optimizer_step.h"
 #include "cpu/kernels/pack_pixels.h"
 #include "cpu/kernels/pixel_lanes.h"
@@ -49,6 +50,7 @@ constexpr KernelSet<T> make_kernel_set() {
               &stream_lines,        &stream_fence, &indices_inside};
   set.elementwise = {&relu<T>, &relu_backward<T>, &add<T>, &copy<T>};
   set.pointwise = {&activation_forward<T>, &activation_backward<T>};
+  set.norm = {&norm_moments<T>, &norm_grad_sums<T>, &norm_apply<T>, &norm_backward<T>};
   set.optimizer = {&sgd_step<T>, &rmsprop_step<T>, &adam_step<T>};
   return set;
 }

@@ -31,6 +31,16 @@ from fastconv.ops.loss import cross_entropy, cross_entropy_with_grad, mse_loss, 
 from fastconv.ops.lp_pool2d import lp_pool2d, lp_pool2d_backward
 from fastconv.ops.max_unpool2d import max_unpool2d, max_unpool2d_backward
 from fastconv.ops.maxout import maxout, maxout_backward
+from fastconv.ops.norm import (
+    batch_norm,
+    batch_norm_backward,
+    group_norm,
+    group_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    local_response_norm,
+    local_response_norm_backward,
+)
 from fastconv.ops.optimizer import adam_step, rmsprop_step, sgd_step
 from fastconv.ops.pad2d import center_crop2d, crop2d, crop2d_backward, pad2d, pad2d_backward
 from fastconv.ops.pair_loss import (
@@ -74,6 +84,8 @@ __all__ = [
     "add",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
     "binary_cross_entropy",
     "binary_cross_entropy_with_grad",
     "binary_cross_entropy_with_logits",
@@ -99,16 +111,22 @@ __all__ = [
     "global_avg_pool2d_backward",
     "global_max_pool2d",
     "global_max_pool2d_backward",
+    "group_norm",
+    "group_norm_backward",
     "huber_loss",
     "huber_loss_with_grad",
     "l1_loss",
     "l1_loss_with_grad",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "linear",
     "linear_backward_bias",
     "linear_backward_input",
     "linear_backward_weight",
+    "local_response_norm",
+    "local_response_norm_backward",
     "lp_pool2d",
     "lp_pool2d_backward",
     "max_pool2d",

@@ -107,6 +107,13 @@ def _choice(op: str, name: str, value: object, allowed: Sequence[str]) -> str:
     raise error(f"{op}: {name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
+def flag(op: str, name: str, value: object) -> bool:
+    """True or False, and nothing that merely counts as one."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{op}: {name} must be True or False, got {describe(value)}")
+    return bool(value)
+
+
 def layout(op: str, value: object) -> Layout:
     return cast(Layout, _choice(op, "layout", value, ("NCHW", "NHWC")))
 
