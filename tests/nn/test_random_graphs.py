@@ -12,6 +12,7 @@ from fastconv.nn import (
     GELU,
     Add,
     AvgPool2d,
+    BatchNorm2d,
     Concat,
     Conv2d,
     Dropout,
@@ -38,12 +39,28 @@ def _models(draw: st.DrawFn) -> Model:
     inputs = [Input((2, 4, 3)) for _ in range(draw(st.integers(1, 2)))]
     nodes: list[Node] = list(inputs)
     shared = Conv2d(None, 2, 3, padding=1)
+    shared_norm = BatchNorm2d(2)
     for _ in range(draw(st.integers(1, 12))):
         node = draw(st.sampled_from(nodes))
         equal = [other for other in nodes if other.shape == node.shape]
         kind = draw(
             st.sampled_from(
-                ["conv", "conv", "shared", "relu", "curve", "max", "avg", "dropout", "add", "concat", "maxout"]
+                [
+                    "conv",
+                    "conv",
+                    "shared",
+                    "norm",
+                    "norm",
+                    "shared norm",
+                    "relu",
+                    "curve",
+                    "max",
+                    "avg",
+                    "dropout",
+                    "add",
+                    "concat",
+                    "maxout",
+                ]
             )
         )
         if kind == "conv":
@@ -51,6 +68,10 @@ def _models(draw: st.DrawFn) -> Model:
             nodes.append(Conv2d(None, draw(st.integers(1, 3)), 3, padding=1, activation=activation)(node))
         elif kind == "shared" and node.shape == (2, 4, 3):
             nodes.append(shared(node))
+        elif kind == "norm":
+            nodes.append(BatchNorm2d(None)(node))
+        elif kind == "shared norm" and node.shape == (2, 4, 3):
+            nodes.append(shared_norm(node))
         elif kind == "relu":
             nodes.append(ReLU()(node))
         elif kind == "curve":
@@ -105,7 +126,9 @@ def _run(model: Model, mode: Mode, x: list[np.ndarray], y: list[np.ndarray]) -> 
 def test_programs_agree_bit_for_bit(model: Model, batch: int, training: bool) -> None:
     rng = np.random.default_rng(batch)
     for parameter in model.parameters():
-        parameter.data = rng.normal(size=parameter.shape)
+        parameter.data = (
+            np.abs(rng.normal(size=parameter.shape)) if parameter.statistic else rng.normal(size=parameter.shape)
+        )
     x = [rng.normal(size=(batch, *node.shape)).astype(model.dtype) for node in model.graph.inputs]
     y = [rng.normal(size=(batch, *node.shape)) for node in model.graph.outputs]
     nodes = model.graph.nodes

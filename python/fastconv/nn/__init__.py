@@ -5,13 +5,17 @@ Layers declare what they compute; `Sequential` and `Model` connect them to a sta
 
 from fastconv.nn.activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from fastconv.nn.adaptive_pool2d import AdaptiveAvgPool2d, AdaptiveMaxPool2d
+from fastconv.nn.batch_norm import BatchNorm1d, BatchNorm2d
 from fastconv.nn.conv2d import Conv2d
 from fastconv.nn.conv_transpose2d import ConvTranspose2d
-from fastconv.nn.dropout import Dropout
+from fastconv.nn.dropout import Dropout, Dropout2d
 from fastconv.nn.flatten import Flatten
 from fastconv.nn.graph import Graph, Input, Node
+from fastconv.nn.group_norm import GroupNorm
 from fastconv.nn.layer import Layer
+from fastconv.nn.layer_norm import LayerNorm
 from fastconv.nn.linear import Linear
+from fastconv.nn.local_response_norm import LocalResponseNorm
 from fastconv.nn.lp_pool2d import LpPool2d
 from fastconv.nn.max_unpool2d import MaxUnpool2d
 from fastconv.nn.maxout import Maxout
@@ -37,20 +41,26 @@ __all__ = [
     "Add",
     "AddChannels",
     "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Concat",
     "Conv2d",
     "ConvTranspose2d",
     "Crop",
     "CropLike",
     "Dropout",
+    "Dropout2d",
     "Flatten",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
     "Graph",
+    "GroupNorm",
     "Input",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LpPool2d",
     "MaxPool2d",
     "MaxUnpool2d",

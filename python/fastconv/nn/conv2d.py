@@ -12,6 +12,7 @@ import numpy as np
 from fastconv import _core
 from fastconv._config import Algorithm
 from fastconv.nn import init, own_activation
+from fastconv.nn.folding import FoldedWeight, Foldings, folded_bytes
 from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.packing import PackedWeight
@@ -61,6 +62,7 @@ class Conv2d(Layer):
 
     kind: ClassVar[str] = "conv2d"
     fuses_relu: ClassVar[bool] = True
+    folds_norm: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -101,7 +103,8 @@ class Conv2d(Layer):
         self._with_bias = bool(bias)
         self._weight: Parameter | None = None
         self._bias: Parameter | None = None
-        self._packed: dict[tuple[Shape, Algorithm], PackedWeight] = {}
+        self._packed: dict[tuple[Shape, Algorithm, FoldedWeight | None], PackedWeight] = {}
+        self._foldings = Foldings()
         if in_channels is not None:
             channels = arguments.integer(op, "in_channels", in_channels)
             if channels < 1 or channels % self.groups:
@@ -186,22 +189,28 @@ class Conv2d(Layer):
         """Return the layer's own algorithm, or the frame's."""
         return frame.algo if self.algo == "auto" else self.algo
 
-    def packed(self, geometry: _core.Conv2dShape, algo: Algorithm) -> PackedWeight:
+    def packed(self, geometry: _core.Conv2dShape, algo: Algorithm, folded: FoldedWeight | None = None) -> PackedWeight:
         """Return the weight packed for this geometry (of any batch) and algorithm."""
-        key = geometry.input_shape[1:], algo
+        key = geometry.input_shape[1:], algo, folded
         if key not in self._packed:
-            self._packed[key] = PackedWeight(
-                self.weight, lambda weight: _core.conv2d_pack_weight(geometry, weight, "forward", algo=algo)
-            )
+            parameters = [self.weight] if folded is None else folded.parameters()
+
+            def pack() -> Array:
+                weight = self.weight.data if folded is None else folded.refresh()
+                return _core.conv2d_pack_weight(geometry, weight, "forward", algo=algo)
+
+            self._packed[key] = PackedWeight(parameters, pack)
         return self._packed[key]
 
-    def _forward(self, geometry: _core.Conv2dShape, frame: Frame, bias: Array | None) -> Callable[..., None]:
+    def _forward(
+        self, geometry: _core.Conv2dShape, frame: Frame, bias: Array | None, folded: FoldedWeight | None = None
+    ) -> Callable[..., None]:
         return partial(
             _core.conv2d_forward,
             geometry,
             frame.inputs[0],
-            self.weight.data,
-            bias,
+            self.weight.data if folded is None else folded.weight,
+            bias if folded is None else folded.bias,
             own_activation.target(frame),
             layout=frame.layout,
             activation=own_activation.in_kernel(frame),
@@ -211,11 +220,12 @@ class Conv2d(Layer):
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
-        run = self._forward(geometry, frame, None if self._bias is None else self._bias.data)
+        folded = None if frame.norm is None else self._foldings.get(self.weight, self._bias, frame.norm)
+        run = self._forward(geometry, frame, None if self._bias is None else self._bias.data, folded)
         after = own_activation.forward_calls(frame)
         if frame.with_backward:
             return [run, *after]
-        packed = self.packed(geometry, self.algorithm(frame))
+        packed = self.packed(geometry, self.algorithm(frame), folded)
         return [lambda: run(packed_weight=packed.array()), *after]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
@@ -244,11 +254,13 @@ class Conv2d(Layer):
 
     @property
     def packed_bytes(self) -> int:
-        return sum(packed.nbytes for packed in self._packed.values())
+        return self._foldings.nbytes + sum(packed.nbytes for packed in self._packed.values())
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
-        scratch, packed = conv2d_bytes(geometry, frame, self.algorithm(frame))
+        scratch, packed = conv2d_bytes(
+            geometry, frame, self.algorithm(frame), folded=folded_bytes(self.weight, frame.norm)
+        )
         return (scratch if own_activation.is_fused(frame) else max(scratch, own_activation.stage_bytes(frame))), packed
 
     def flops(self, *shapes: Shape) -> int:
@@ -261,15 +273,16 @@ def _dtype_name(frame: Frame) -> Literal["float32", "float64"]:
 
 
 def conv2d_bytes(
-    geometry: _core.Conv2dShape, frame: Frame, algo: Algorithm = "auto", transposed: bool = False
+    geometry: _core.Conv2dShape, frame: Frame, algo: Algorithm = "auto", transposed: bool = False, folded: int = 0
 ) -> tuple[int, int]:
     """Return scratch and packed bytes of one convolution, as `explain` tells them.
 
-    `transposed`: forward is the gradient of the input, and that is forward.
+    `transposed`: forward is the gradient of the input, and that is forward. `folded`: bytes of
+    weights that a norm was folded into.
     """
     name = _dtype_name(frame)
     passes: list[Literal["forward", "backward_input", "backward_weight"]]
     passes = ["backward_input", "forward"] if transposed else ["forward", "backward_input"]
     passes = [*passes, "backward_weight"] if frame.with_backward else passes[:1]
     plans = [_core.conv2d_explain(geometry, which, name, layout=frame.layout, algo=algo) for which in passes]
-    return max(plan["scratch_bytes"] for plan in plans), plans[0]["packed_weight_bytes"]
+    return max(plan["scratch_bytes"] for plan in plans) + folded, plans[0]["packed_weight_bytes"] + folded

@@ -13,6 +13,7 @@ from fastconv import _core
 from fastconv._config import Algorithm
 from fastconv.nn import init, own_activation
 from fastconv.nn.conv2d import Conv2d, conv2d_bytes
+from fastconv.nn.folding import FoldedWeight
 from fastconv.nn.frame import Frame, Shape
 from fastconv.nn.packing import PackedWeight
 from fastconv.nn.parameter import Parameter
@@ -58,6 +59,7 @@ class ConvTranspose2d(Conv2d):
     """
 
     kind: ClassVar[str] = "conv_transpose2d"
+    folds_norm: ClassVar[bool] = False  # its output channels are the second axis of the weight, group by group
 
     def __init__(
         self,
@@ -128,15 +130,18 @@ class ConvTranspose2d(Conv2d):
     def fuses_max_pool(self, frame: Frame) -> bool:
         return False
 
-    def packed(self, geometry: _core.Conv2dShape, algo: Algorithm) -> PackedWeight:
-        key = geometry.input_shape[1:], algo
+    def packed(self, geometry: _core.Conv2dShape, algo: Algorithm, folded: FoldedWeight | None = None) -> PackedWeight:
+        key = geometry.input_shape[1:], algo, folded
         if key not in self._packed:
             self._packed[key] = PackedWeight(
-                self.weight, lambda weight: _core.conv2d_pack_weight(geometry, weight, "backward_input", algo=algo)
+                [self.weight],
+                lambda: _core.conv2d_pack_weight(geometry, self.weight.data, "backward_input", algo=algo),
             )
         return self._packed[key]
 
-    def _forward(self, geometry: _core.Conv2dShape, frame: Frame, bias: Array | None) -> Callable[..., None]:
+    def _forward(
+        self, geometry: _core.Conv2dShape, frame: Frame, bias: Array | None, folded: FoldedWeight | None = None
+    ) -> Callable[..., None]:
         return partial(
             _core.conv_transpose2d_forward,
             geometry,

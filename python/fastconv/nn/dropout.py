@@ -48,10 +48,14 @@ class Dropout(Layer):
     def is_view(self, frame: Frame) -> bool:
         return not self._drops(frame)
 
+    def mask_shape(self, frame: Frame) -> Shape:
+        """Return the shape of the mask, which is broadcast."""
+        return frame.in_memory(frame.output_shape)
+
     def needs(self, frame: Frame) -> Needs:
         if not self._drops(frame):
             return Needs()
-        return Needs(buffers={"mask": Buffer(frame.in_memory(frame.output_shape), frame.dtype)})
+        return Needs(buffers={"mask": Buffer(self.mask_shape(frame), frame.dtype)})
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         if not self._drops(frame):
@@ -78,3 +82,26 @@ class Dropout(Layer):
         if not self._drops(frame):
             return [partial(np.copyto, grad_input, frame.grad_output)]
         return [partial(np.multiply, frame.grad_output, frame.buffers["mask"], grad_input)]
+
+
+class Dropout2d(Dropout):
+    """Set whole channels of an image to 0 with probability `p` in training, and multiply the others by 1 / (1 - p).
+
+    Neighbouring pixels tell nearly the same, so dropping them one by one hides little (Tompson et al. 2015).
+
+    Parameters
+    ----------
+    p, name, seed
+        As for `Dropout`.
+    """
+
+    kind: ClassVar[str] = "dropout2d"
+
+    def infer_shape(self, *shapes: Shape) -> Shape:
+        if len(shapes[0]) != 3:
+            raise ValueError(f"{self.label}: input must be (N, C, H, W), got a sample of shape {shapes[0]}")
+        return shapes[0]
+
+    def mask_shape(self, frame: Frame) -> Shape:
+        n, c = frame.output_shape[:2]
+        return frame.in_memory((n, c, 1, 1))

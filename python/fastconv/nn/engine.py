@@ -71,7 +71,8 @@ class Engine:
         """Return the program, not bound yet if it is new."""
         mode = replace(mode, algo=config.algo if self._algo == "auto" else self._algo)
         frozen = tuple(parameter.trainable for layer in self._graph.layers for parameter in layer.parameters().values())
-        key = (tuple(input_shapes), dtype, mode, tuple(losses), frozen)
+        variants = tuple(layer.variant for layer in self._graph.layers)
+        key = (tuple(input_shapes), dtype, mode, tuple(losses), frozen, variants)
         program = self._programs.get(key)
         if program is None:
             program = Program(self._graph, input_shapes, dtype, mode, losses, self._generator)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from fastconv._config import Algorithm
 from fastconv.nn.parameter import Parameter
 from fastconv.ops.arguments import Array, Layout, memory_shape
+
+if TYPE_CHECKING:
+    from fastconv.nn.folding import Foldable
 
 Shape: TypeAlias = tuple[int, ...]
 Call: TypeAlias = Callable[[], object]
@@ -60,6 +63,8 @@ class Frame:
         For convolutions that do not choose for themselves.
     max_pool : bool
         A convolution's output is the largest of each 2 x 2 results: the max pool behind it was fused into it.
+    norm : Foldable or None
+        The batch norm behind it, that the engine folded into its weight and bias.
     grad_is_masked : bool
         The ReLU's share of backward was done already, by the max pool behind it.
     masks_grad : bool
@@ -76,6 +81,7 @@ class Frame:
     activation: str = "none"
     algo: Algorithm = "auto"
     max_pool: bool = False
+    norm: Foldable | None = None
     grad_is_masked: bool = False
     masks_grad: bool = False
     generator: np.random.Generator | None = None

@@ -7,6 +7,7 @@ the calls of many layers as one program; the eager call below runs those of one.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, ClassVar, overload
 
 import numpy as np
@@ -43,6 +44,7 @@ class Layer:
     can_mask_grad: ClassVar[bool] = False  # can do, in backward, the mask of a ReLU before it
     in_place: ClassVar[bool] = False  # output may be written over the first input, grad_input over grad_output
     passes_grad: ClassVar[bool] = False  # every grad_input is grad_output itself
+    folds_norm: ClassVar[bool] = False  # can take over, for inference, a batch norm that follows it
 
     def __init__(self, name: str | None = None, seed: int | np.random.Generator | None = None) -> None:
         self.name = _checked_name(self.kind, name)
@@ -55,6 +57,15 @@ class Layer:
     def fuses_max_pool(self, frame: Frame) -> bool:
         """Return whether it can store the largest of each 2 x 2 results only, in a run without backward."""
         return False
+
+    def is_scale_and_shift(self, frame: Frame) -> bool:
+        """Return whether it only multiplies each channel by a constant and adds another: a `Foldable`."""
+        return False
+
+    @property
+    def variant(self) -> Hashable:
+        """What, beside shapes and parameters, decides which calls it makes; it may change between calls."""
+        return None
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         """Return the output's shape from the inputs', all without batch: (C, H, W) or (F,)."""
@@ -108,13 +119,13 @@ class Layer:
 
     @property
     def trainable(self) -> bool:
-        """Whether any parameter is; assignment sets all of them."""
+        """Whether any parameter is; assignment sets all but running statistics."""
         return any(parameter.trainable for parameter in self.parameters().values())
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
         for parameter in self.parameters().values():
-            parameter.trainable = value
+            parameter.trainable = value and not parameter.statistic
 
     @property
     def weight_decay(self) -> float | None:
@@ -182,7 +193,7 @@ class Layer:
         *inputs : numpy.ndarray or Node
             Arrays (N, C, H, W) or (N, F) of the parameters' dtype; or nodes.
         training : bool, default False
-            Whether dropout drops.
+            Whether dropout drops, and batch norm takes the statistics of the batch.
         layout : "NCHW" or "NHWC"
             How 4-D arrays lie in memory, going in and coming out.
 

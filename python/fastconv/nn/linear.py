@@ -10,11 +10,13 @@ import numpy as np
 from fastconv import _core
 from fastconv.nn import init, own_activation
 from fastconv.nn.conv2d import conv2d_bytes
+from fastconv.nn.folding import FoldedWeight, Foldings, folded_bytes
 from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.packing import PackedWeight
 from fastconv.nn.parameter import Parameter
 from fastconv.ops import arguments
+from fastconv.ops.arguments import Array
 
 
 class Linear(Layer):
@@ -45,6 +47,7 @@ class Linear(Layer):
 
     kind: ClassVar[str] = "linear"
     fuses_relu: ClassVar[bool] = True
+    folds_norm: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -67,7 +70,8 @@ class Linear(Layer):
         self._with_bias = bool(bias)
         self._weight: Parameter | None = None
         self._bias: Parameter | None = None
-        self._packed: PackedWeight | None = None
+        self._packed: dict[FoldedWeight | None, PackedWeight] = {}
+        self._foldings = Foldings()
         if in_features is not None:
             features = arguments.integer(op, "in_features", in_features)
             if features < 1:
@@ -118,25 +122,31 @@ class Linear(Layer):
     def needs(self, frame: Frame) -> Needs:
         return own_activation.needs(frame, inputs=frame.wants(self.weight))
 
-    def packed(self) -> PackedWeight:
-        if self._packed is None:
-            self._packed = PackedWeight(self.weight, lambda weight: _core.linear_pack_weight(weight, "forward"))
-        return self._packed
+    def packed(self, folded: FoldedWeight | None = None) -> PackedWeight:
+        if folded not in self._packed:
+            parameters = [self.weight] if folded is None else folded.parameters()
+
+            def pack() -> Array:
+                return _core.linear_pack_weight(self.weight.data if folded is None else folded.refresh(), "forward")
+
+            self._packed[folded] = PackedWeight(parameters, pack)
+        return self._packed[folded]
 
     def forward_calls(self, frame: Frame) -> list[Call]:
-        bias = None if self._bias is None else self._bias.data
+        folded = None if frame.norm is None else self._foldings.get(self.weight, self._bias, frame.norm)
+        own_bias = None if self._bias is None else self._bias.data
         run = partial(
             _core.linear_forward,
             frame.inputs[0],
-            self.weight.data,
-            bias,
+            self.weight.data if folded is None else folded.weight,
+            own_bias if folded is None else folded.bias,
             own_activation.target(frame),
             activation=own_activation.in_kernel(frame),
         )
         after = own_activation.forward_calls(frame)
         if frame.with_backward:
             return [run, *after]
-        packed = self.packed()
+        packed = self.packed(folded)
         return [lambda: run(packed_weight=packed.array()), *after]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
@@ -154,14 +164,14 @@ class Linear(Layer):
 
     @property
     def packed_bytes(self) -> int:
-        return 0 if self._packed is None else self._packed.nbytes
+        return self._foldings.nbytes + sum(packed.nbytes for packed in self._packed.values())
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         outputs, inputs = self.weight.shape  # the kernels see a 1x1 convolution of one pixel
         geometry = _core.Conv2dShape(
             (frame.batch, inputs, 1, 1), (outputs, inputs, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, self.label
         )
-        scratch, packed = conv2d_bytes(geometry, frame)
+        scratch, packed = conv2d_bytes(geometry, frame, folded=folded_bytes(self.weight, frame.norm))
         return (scratch if own_activation.is_fused(frame) else max(scratch, own_activation.stage_bytes(frame))), packed
 
     def flops(self, *shapes: Shape) -> int:

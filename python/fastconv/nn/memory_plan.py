@@ -21,7 +21,7 @@ class MemoryPlan:
     parameters, parameter_gradients, optimizer_state : int
         For as long as the model lives.
     packed_weights : int
-        Weights in the kernels' order, kept by inference.
+        Weights in the kernels' order, kept by inference, and those with a batch norm folded in.
     arena : int
         All activations, gradients, indices, masks and batches together; what doesn't live at one time shares memory.
     scratch : int
@@ -71,7 +71,7 @@ def memory_plan(program: Program, optimizer: Optimizer | None) -> MemoryPlan:
         optimizer_state=optimizer.state_bytes(program.parameters) if trains and optimizer is not None else 0,
         packed_weights=0
         if trains
-        else sum({step.layer: c[1] for step, c in zip(program.steps, costs, strict=True)}.values()),
+        else sum({(step.layer, step.frame.norm): c[1] for step, c in zip(program.steps, costs, strict=True)}.values()),
         arena=program.arena_bytes,
         scratch=max([program.loss_scratch_bytes, *(scratch - (0 if trains else packed) for scratch, packed in costs)]),
         arena_by_kind=by_kind,

@@ -1,4 +1,4 @@
-"""Parameter: an array that training changes, its gradient, and a count of its changes."""
+"""Parameter: an array of a layer that belongs to its state, its gradient if it is trained, a count of its changes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class Parameter:
     name : str
         For error messages; a model names its parameters by itself.
     trainable : bool, default True
-        Whether gradients are computed and optimisers change it. Running statistics and frozen weights say False.
+        Whether gradients are computed and optimisers change it. Frozen weights say False.
+    statistic : bool, default False
+        A running statistic: it belongs to files, checkpoints and casts like any other, but its layer alone changes it,
+        so that it is never trainable.
 
     Attributes
     ----------
@@ -45,9 +48,19 @@ class Parameter:
         Takes the place of the optimiser's weight_decay for this parameter; None, the default, leaves it to that.
     """
 
-    __slots__ = ("__weakref__", "_data", "_draw", "_grad", "_version", "name", "trainable", "weight_decay")
+    __slots__ = (
+        "__weakref__",
+        "_data",
+        "_draw",
+        "_grad",
+        "_trainable",
+        "_version",
+        "name",
+        "statistic",
+        "weight_decay",
+    )
 
-    def __init__(self, data: Array, name: str = "", trainable: bool = True) -> None:
+    def __init__(self, data: Array, name: str = "", trainable: bool = True, *, statistic: bool = False) -> None:
         data = np.asarray(data)
         self._data: Array = aligned_zeros(data.shape, float_dtype("Parameter", data.dtype))
         np.copyto(self._data, data)
@@ -55,8 +68,20 @@ class Parameter:
         self._draw: Callable[[], None] | None = None
         self._version = 0
         self.name = name
-        self.trainable = trainable
+        self.statistic = statistic
+        self._trainable = trainable and not statistic
         self.weight_decay: float | None = None
+
+    @property
+    def trainable(self) -> bool:
+        """Whether gradients are computed and optimisers change it."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if value and self.statistic:
+            raise ValueError(f"Parameter {self.name!r}: trainable must be False for a running statistic, got {value!r}")
+        self._trainable = value
 
     @property
     def data(self) -> Array:
@@ -132,5 +157,5 @@ class Parameter:
         return self._data.size
 
     def __repr__(self) -> str:
-        frozen = "" if self.trainable else ", trainable=False"
+        frozen = ", statistic=True" if self.statistic else "" if self.trainable else ", trainable=False"
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.dtype}{frozen})"

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from fastconv._config import Algorithm
 from fastconv.nn.activation import ReLU
 from fastconv.nn.arena import Slot
+from fastconv.nn.folding import Foldable
 from fastconv.nn.frame import Frame, Needs, Shape
 from fastconv.nn.graph import Graph, Node
 from fastconv.nn.layer import Layer
@@ -133,6 +134,8 @@ def lower(
 def fuse(steps: Sequence[Step]) -> list[Step]:
     """Fuse a ReLU into the layer before it, a max pool into a convolution, and a ReLU's backward mask into a max pool.
 
+    In a run without backward a batch norm that uses its running statistics is folded into the weights before it.
+
     A gradient that a max pool sends back comes from maxima; where such a maximum is not positive the ReLU before the
     pool was closed. So the mask is applied to the pooled gradient, and the convolution's output isn't read again.
     """
@@ -143,6 +146,12 @@ def fuse(steps: Sequence[Step]) -> list[Step]:
         source = step.inputs[0]
         before = producers.get(source)
         alone = before is not None and readers[source] == 1 and not source.kept and not source.keeps_grad
+        if before is not None and alone and _takes_norm(before.frame, before.layer, step):
+            before.frame.norm = cast(Foldable, step.layer)
+            before.frame.activation = step.frame.activation
+            before.output = step.output
+            producers[step.output] = before
+            continue
         if before is not None and alone and before.layer.fuses_relu:
             if isinstance(step.layer, ReLU) and before.frame.activation == "none":
                 before.frame.activation = "relu"
@@ -159,3 +168,15 @@ def fuse(steps: Sequence[Step]) -> list[Step]:
         fused.append(step)
         producers[step.output] = step
     return fused
+
+
+def _takes_norm(before: Frame, layer: Layer, step: Step) -> bool:
+    free = before.norm is None and before.activation == "none" and not step.frame.with_backward
+    return free and layer.folds_norm and step.layer.is_scale_and_shift(step.frame)
+
+
+def foldings(graph: Graph, input_shapes: Sequence[Shape]) -> list[tuple[Layer, Layer]]:
+    """Return which norms inference folds into which layers."""
+    shapes = [(1, *shape) for shape in input_shapes]
+    steps, _ = lower(graph, shapes, np.dtype(np.float32), Mode(), graph.outputs, np.random.default_rng(0))
+    return [(cast(Layer, step.frame.norm), step.layer) for step in fuse(steps) if step.frame.norm is not None]

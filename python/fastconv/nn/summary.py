@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fastconv.nn.frame import Shape
 from fastconv.nn.graph import Graph
+from fastconv.nn.steps import foldings
 
 
 def summary(graph: Graph, input_shapes: Sequence[Shape]) -> str:
@@ -13,7 +14,7 @@ def summary(graph: Graph, input_shapes: Sequence[Shape]) -> str:
     shapes = graph.infer_shapes(input_shapes)
     rows = [("layer", "output shape", "parameters", "FLOPs")]
     seen = set()
-    trainable = frozen = flops = 0
+    trainable = frozen = statistics = flops = 0
     for node in graph.nodes:
         if node.layer is None:
             rows.append((graph.input_name(node), str(shapes[node]), "", ""))
@@ -26,7 +27,8 @@ def summary(graph: Graph, input_shapes: Sequence[Shape]) -> str:
             name += f", then {node.layer.activation}"  # a pass of its own over the output; ReLU is none
         seen.add(node.layer)
         trainable += sum(parameter.size for parameter in parameters if parameter.trainable)
-        frozen += sum(parameter.size for parameter in parameters if not parameter.trainable)
+        frozen += sum(parameter.size for parameter in parameters if not (parameter.trainable or parameter.statistic))
+        statistics += sum(parameter.size for parameter in parameters if parameter.statistic)
         work = node.layer.flops(*(shapes[source] for source in node.inputs))
         flops += work
         count = sum(parameter.size for parameter in parameters)
@@ -40,7 +42,10 @@ def summary(graph: Graph, input_shapes: Sequence[Shape]) -> str:
     lines[1:1] = [rule]
     lines += [
         rule,
-        f"parameters: {trainable + frozen:,} ({trainable:,} trainable, {frozen:,} frozen)",
+        f"parameters: {trainable + frozen:,} ({trainable:,} trainable, {frozen:,} frozen)"
+        + (f" and {statistics:,} running statistics" if statistics else ""),
         f"FLOPs per sample: {flops:,}",
     ]
+    folded = [f"{graph.names[norm]} into {graph.names[layer]}" for norm, layer in foldings(graph, input_shapes)]
+    lines += [f"folded for inference: {', '.join(folded)}"] if folded else []
     return "\n".join(lines)

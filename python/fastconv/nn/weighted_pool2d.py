@@ -98,7 +98,7 @@ class WeightedPool2d(Layer):
         key = geometry.input_shape[1:], frame.dtype
         if key not in self._packed:
             self._packed[key] = PackedWeight(
-                filters, lambda weight: _core.conv2d_pack_weight(geometry, weight, "forward")
+                [filters], lambda: _core.conv2d_pack_weight(geometry, filters.data, "forward")
             )
         packed = self._packed[key]
         return [lambda: run(packed_weight=packed.array())]
