@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv.nn import own_activation
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.parameter import Parameter
@@ -136,7 +137,7 @@ class _BatchNorm(Layer):
                 training=self._uses_batch(frame),
                 momentum=self.momentum,
                 eps=self.eps,
-                activation=frame.activation,
+                activation=own_activation.in_kernel(frame),
                 layout=frame.layout,
             )
         ]
@@ -159,7 +160,7 @@ class _BatchNorm(Layer):
                 frame.grad_inputs[0],
                 *(p.gradient() if p is not None and p in wanted else None for p in (self.weight, self.bias)),
                 training=self._uses_batch(frame),
-                activation="none" if frame.grad_is_masked else frame.activation,
+                activation="none" if frame.grad_is_masked else own_activation.in_kernel(frame),
                 layout=frame.layout,
                 accumulate=any(more),
             )

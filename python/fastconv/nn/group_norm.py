@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastconv import _core
+from fastconv.nn import own_activation
 from fastconv.nn.batch_norm import norm_bytes
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
@@ -108,7 +109,7 @@ class GroupNorm(Layer):
                 frame.buffers["stats"],
                 eps=self.eps,
                 groups=self.num_groups,
-                activation=frame.activation,
+                activation=own_activation.in_kernel(frame),
                 layout=frame.layout,
             )
         ]
@@ -129,7 +130,7 @@ class GroupNorm(Layer):
                 frame.grad_inputs[0],
                 *(p.gradient() if p is not None and p in wanted else None for p in (self.weight, self.bias)),
                 groups=self.num_groups,
-                activation="none" if frame.grad_is_masked else frame.activation,
+                activation="none" if frame.grad_is_masked else own_activation.in_kernel(frame),
                 layout=frame.layout,
                 accumulate=any(more),
             )
