@@ -34,7 +34,7 @@ def test_refuses_weights_without_a_description(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"model": "alexnet"}, "got 'alexnet'"),
+        ({"model": "alexnet2"}, "got 'alexnet2'"),
         ({"model": "mlp"}, "unexpected: conv1"),
         ({"classes": ["a"]}, "must have shape"),
         ({"classes": []}, "classes must number"),

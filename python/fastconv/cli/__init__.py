@@ -18,7 +18,7 @@ __all__ = ["main"]
 _DATA = ("digits", "mnist", "fashion-mnist", "cifar10")
 _OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
 _SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle")
-_MODELS = ("digits_cnn", "mlp", "lenet5", "cnn_6_12", "keras_mnist", "conv25_50")
+_MODELS = ("digits_cnn", "mlp", "lenet5", "cnn_6_12", "keras_mnist", "conv25_50", "fashion_cnn", "all_conv", "resnet20")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

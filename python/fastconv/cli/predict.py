@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import data, metrics, ops, zoo
-from fastconv.nn import Sequential
+from fastconv.nn import Model
 from fastconv.train import predict as predict_outputs
 
 __all__ = ["predict"]
@@ -30,12 +30,12 @@ def predict(options: argparse.Namespace) -> int:
     return 0
 
 
-def _probabilities(network: Sequential, description: zoo.Description, images: NDArray[Any]) -> NDArray[Any]:
+def _probabilities(network: Model, description: zoo.Description, images: NDArray[Any]) -> NDArray[Any]:
     rescale = data.Rescale(description.scale, description.offset)
     return np.asarray(ops.softmax(predict_outputs(network, rescale(images))))
 
 
-def _print_images(network: Sequential, description: zoo.Description, name: str) -> None:
+def _print_images(network: Model, description: zoo.Description, name: str) -> None:
     images = data.read_images(name)
     if images.shape[1:] != description.input_shape:
         wanted, got = (" x ".join(map(str, shape)) for shape in (description.input_shape, images.shape[1:]))
@@ -46,7 +46,7 @@ def _print_images(network: Sequential, description: zoo.Description, name: str) 
         print(f"{where}  " + "  ".join(f"{description.classes[k]} {row[k]:.1%}" for k in best))
 
 
-def _print_held_out(network: Sequential, description: zoo.Description, options: argparse.Namespace) -> None:
+def _print_held_out(network: Model, description: zoo.Description, options: argparse.Namespace) -> None:
     source = data.source(options.data or description.data)
     _, (x, y) = source.load(options.data_dir, options.download)
     if x.shape[1:] != description.input_shape:

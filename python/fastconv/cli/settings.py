@@ -13,7 +13,7 @@ from fastconv.io import atomic_write
 __all__ = ["Settings"]
 
 _FILE = "run.json"
-_DEFAULT_MODEL = {"digits": "digits_cnn", "mnist": "keras_mnist", "fashion-mnist": "keras_mnist"}
+_DEFAULT_MODEL = {"digits": "digits_cnn", "mnist": "keras_mnist", "fashion-mnist": "fashion_cnn", "cifar10": "resnet20"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class Settings:
     optimizer: str
     learning_rate: float
     schedule: str
+    weight_decay: float
     shift: tuple[int, int]
+    flip: bool
     seed: int
 
     @classmethod
@@ -58,7 +60,8 @@ class Settings:
         try:
             values = json.loads(path.read_text())
             values["shift"] = tuple(values["shift"])
-            kinds = {"epochs": int, "batch_size": int, "learning_rate": float, "shift": tuple, "seed": int}
+            kinds = {"epochs": int, "batch_size": int, "shift": tuple, "flip": bool, "seed": int}
+            kinds |= {"learning_rate": float, "weight_decay": float}
             wrong = [f.name for f in fields(cls) if type(values[f.name]) is not kinds.get(f.name, str)]
             if wrong or len(values) != len(fields(cls)):
                 raise ValueError(f"wrong values: {', '.join(wrong) or 'unknown names'}")
@@ -68,8 +71,10 @@ class Settings:
 
     def __str__(self) -> str:
         down, across = self.shift
+        decay = f", weight decay {self.weight_decay:g}" if self.weight_decay else ""
         shift = f", random shifts by {down} x {across} pixels" if down or across else ""
+        shift += " and flips" if shift and self.flip else ", random flips" if self.flip else ""
         return (
             f"{self.epochs} epoch{'s' * (self.epochs > 1)}, batches of {self.batch_size}, {self.optimizer}, "
-            f"learning rate {self.learning_rate:g} ({self.schedule}){shift}, seed {self.seed}"
+            f"learning rate {self.learning_rate:g} ({self.schedule}){decay}{shift}, seed {self.seed}"
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import fastconv
 from fastconv import data, metrics, optim, schedules, zoo
 from fastconv.cli.settings import Settings
-from fastconv.nn import Sequential
+from fastconv.nn import Model
 from fastconv.train import CSVLogger, LearningRateScheduler, TerminateOnNaN, fit
 from fastconv.train import predict as predict_outputs
 
@@ -45,7 +45,7 @@ def train(options: argparse.Namespace) -> int:
         batch_size=settings.batch_size,
         validation_data=(x_judge, y_test),
         seed=settings.seed,
-        augment=data.RandomShift(settings.shift) if any(settings.shift) else None,
+        augment=_augmentation(settings),
         callbacks=[LearningRateScheduler(schedule, per="batch"), TerminateOnNaN(), CSVLogger(out / "history.csv")],
         checkpoint=out / "checkpoints",
         resume=options.resume,
@@ -98,7 +98,7 @@ def _make_folder(options: argparse.Namespace, settings: Settings) -> Path:
     return out
 
 
-def _build(settings: Settings, image: tuple[int, ...], classes: int) -> Sequential:
+def _build(settings: Settings, image: tuple[int, ...], classes: int) -> Model:
     try:
         return zoo.get(settings.model)(image, classes, seed=settings.seed)
     except ValueError as error:
@@ -108,14 +108,22 @@ def _build(settings: Settings, image: tuple[int, ...], classes: int) -> Sequenti
 
 def _optimizer(settings: Settings) -> optim.Optimizer:
     if settings.optimizer == "sgd":  # plain descent serves no one here
-        return optim.SGD(settings.learning_rate, momentum=0.9, nesterov=True)
+        return optim.SGD(settings.learning_rate, 0.9, nesterov=True, weight_decay=settings.weight_decay)
     optimizer = optim.get(settings.optimizer)
     optimizer.learning_rate = settings.learning_rate
+    if settings.weight_decay:
+        optimizer.weight_decay = settings.weight_decay
     return optimizer
 
 
+def _augmentation(settings: Settings) -> data.Compose | None:
+    changes: list[Any] = [data.RandomShift(settings.shift)] if any(settings.shift) else []
+    changes += [data.RandomFlip()] if settings.flip else []
+    return data.Compose(*changes) if changes else None
+
+
 def _print_head(
-    settings: Settings, network: Sequential, samples: int, held_out: int, image: tuple[int, ...], out: Path
+    settings: Settings, network: Model, samples: int, held_out: int, image: tuple[int, ...], out: Path
 ) -> None:
     size = " x ".join(map(str, image))
     parameters = sum(parameter.size for parameter in network.parameters())
@@ -129,7 +137,7 @@ def _print_head(
 
 def _draw(
     out: Path,
-    network: Sequential,
+    network: Model,
     history: dict[str, list[float]],
     matrix: NDArray[np.int64],
     classes: tuple[str, ...],
@@ -152,7 +160,7 @@ def _draw(
     return list(figures)
 
 
-def _first_filters(network: Sequential, image: tuple[int, ...]) -> NDArray[Any] | None:
+def _first_filters(network: Model, image: tuple[int, ...]) -> NDArray[Any] | None:
     """Weights of the first layer that has some, as (O, C, H, W); those of a dense layer lie over the whole image."""
     for layer in network.layers.values():
         for name, parameter in layer.parameters().items():

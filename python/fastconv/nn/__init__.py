@@ -6,6 +6,7 @@ Layers declare what they compute; `Sequential` and `Model` connect them to a sta
 from fastconv.nn.activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from fastconv.nn.adaptive_pool2d import AdaptiveAvgPool2d, AdaptiveMaxPool2d
 from fastconv.nn.batch_norm import BatchNorm1d, BatchNorm2d
+from fastconv.nn.bias import Bias
 from fastconv.nn.conv2d import Conv2d
 from fastconv.nn.conv_transpose2d import ConvTranspose2d
 from fastconv.nn.dropout import Dropout, Dropout2d
@@ -43,6 +44,7 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "Bias",
     "Concat",
     "Conv2d",
     "ConvTranspose2d",

@@ -11,9 +11,9 @@ and returns a Sequential that is built but not compiled.
 
 from __future__ import annotations
 
-from fastconv.nn import Conv2d, Dropout, Flatten, Linear, MaxPool2d, Sequential
+from fastconv.nn import BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
 
-__all__ = ["cnn_6_12", "conv25_50", "digits_cnn", "keras_mnist", "lenet5", "mlp"]
+__all__ = ["cnn_6_12", "conv25_50", "digits_cnn", "fashion_cnn", "keras_mnist", "lenet5", "mlp"]
 
 Shape = tuple[int, int, int]
 _MNIST: Shape = (1, 28, 28)
@@ -112,6 +112,25 @@ def conv25_50(input_shape: Shape = _MNIST, classes: int = 10, *, seed: int = 0) 
         Flatten(name="flatten"),
         Linear(None, 100, activation="relu", name="dense1"),
         Linear(100, classes, name="dense2"),
+        input_shape=input_shape,
+        seed=seed,
+    )
+
+
+def fashion_cnn(input_shape: Shape = _MNIST, classes: int = 10, *, seed: int = 0) -> Sequential:
+    """Pairs of 3x3 convolutions to 32, 64 and 128 maps with batch norm and pools between (298,410 parameters)."""
+    layers: list[Layer] = []
+    for block, channels in enumerate((32, 64, 128), start=1):
+        for number in (1, 2):
+            name = f"{block}_{number}"
+            layers.append(Conv2d(None, channels, 3, padding="same", bias=False, name=f"conv{name}"))
+            layers += [BatchNorm2d(None, name=f"norm{name}"), ReLU(name=f"relu{name}")]
+        layers.append(MaxPool2d(2, name=f"pool{block}"))
+    return Sequential(
+        *layers,
+        Flatten(name="flatten"),
+        Dropout(0.3, name="dropout"),
+        Linear(None, classes, name="dense"),
         input_shape=input_shape,
         seed=seed,
     )

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fastconv.io import load_file, save_file
-from fastconv.nn import Sequential
+from fastconv.nn import Model
 
 __all__ = ["Description", "load_network", "save_network"]
 
@@ -44,12 +44,12 @@ class Description:
     offset: float = 0.0
 
 
-def save_network(network: Sequential, path: str | os.PathLike[str], description: Description) -> None:
+def save_network(network: Model, path: str | os.PathLike[str], description: Description) -> None:
     """Write weights and description atomically; any reader of safetensors can read the weights."""
     save_file(network.state_dict(), path, {_KEY: json.dumps(asdict(description))})
 
 
-def load_network(path: str | os.PathLike[str]) -> tuple[Sequential, Description]:
+def load_network(path: str | os.PathLike[str]) -> tuple[Model, Description]:
     """Build the network of a file that `save_network` wrote.
 
     Raises
@@ -57,13 +57,17 @@ def load_network(path: str | os.PathLike[str]) -> tuple[Sequential, Description]
     ValueError
         When the file is damaged, has no description, or its weights do not fit it.
     """
-    from fastconv.zoo import get
+    from fastconv.zoo import CLASSIFIERS
 
     tensors, metadata = load_file(path)
     if _KEY not in metadata:
         raise ValueError(f"load_network: {os.fspath(path)} holds no description of its network, only weights")
     description = _read_description(metadata[_KEY], os.fspath(path))
-    network = get(description.model)(description.input_shape, len(description.classes))
+    if description.model not in CLASSIFIERS:
+        raise ValueError(
+            f"load_network: {os.fspath(path)}: model must be one of {', '.join(CLASSIFIERS)}, got {description.model!r}"
+        )
+    network = CLASSIFIERS[description.model](description.input_shape, len(description.classes))
     network.load_state_dict(tensors)
     return network, description
 
