@@ -83,3 +83,13 @@ def test_get() -> None:
     assert metrics.get(metrics.accuracy) is metrics.accuracy
     with pytest.raises(ValueError, match="accuracy, top_k_accuracy, mean_absolute_error, got 'f1'"):
         metrics.get("f1")
+
+
+def test_accuracy_of_pixels(rng: np.random.Generator) -> None:
+    scores, labels = rng.standard_normal((2, 3, 4, 5)), rng.integers(3, size=(2, 4, 5))
+    right = np.mean(scores.argmax(axis=1) == labels)
+    assert metrics.accuracy(scores, labels) == right
+    assert metrics.accuracy(scores, np.moveaxis(np.eye(3)[labels], -1, 1)) == right
+    assert np.isnan(metrics.accuracy(scores[:0], labels[:0]))
+    with pytest.raises(ValueError, match=r"target must have shape \(2, 4, 5\) or \(2, 3, 4, 5\), got \(2, 5, 4\)"):
+        metrics.accuracy(scores, labels.transpose(0, 2, 1))

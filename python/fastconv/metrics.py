@@ -31,21 +31,37 @@ def _class_labels(op: str, output: NDArray[Any], target: NDArray[Any]) -> NDArra
     return target.astype(np.int64, copy=False)
 
 
+def _pixels_as_rows(output: NDArray[Any], target: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Take scores (N, C, H, W) and labels (N, H, W), or one-hot (N, C, H, W), as rows of N*H*W samples."""
+    if output.ndim != 4:
+        return output, target
+    target, classes = np.asarray(target), output.shape[1]
+    pixels = (output.shape[0], *output.shape[2:])
+    if target.shape == output.shape:
+        target = np.moveaxis(target, 1, -1).reshape(-1, classes)
+    elif target.shape == pixels:
+        target = target.reshape(-1)
+    else:
+        raise ValueError(f"accuracy: target must have shape {pixels} or {output.shape}, got {target.shape}")
+    return np.moveaxis(output, 1, -1).reshape(-1, classes), target
+
+
 def accuracy(output: NDArray[Any], target: NDArray[Any]) -> float:
-    """Share of rows whose largest value stands at the true class.
+    """Share of rows, or pixels, whose largest value stands at the true class.
 
     Parameters
     ----------
     output
-        Logits or probabilities, shape (N, C).
+        Logits or probabilities, shape (N, C), or (N, C, H, W) for a label per pixel.
     target
-        Labels, shape (N,), or one-hot rows, shape (N, C).
+        Labels, shape (N,) or (N, H, W), or one-hot of the output's shape.
 
     Returns
     -------
     float
         0..1; NaN when N = 0.
     """
+    output, target = _pixels_as_rows(output, target)
     labels = _class_labels("accuracy", output, target)
     return float(np.mean(output.argmax(axis=1) == labels)) if len(labels) else float("nan")
 

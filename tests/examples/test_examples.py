@@ -11,13 +11,31 @@ import pytest
 from fastconv.cli import main
 from fastconv.cli.example import names
 
-NEED_NOTHING = {"filters": "filters.png", "steps": "convolution.gif"}
-NEED_MNIST = {"shift": "shift.png"}
+NEED_NOTHING = {
+    "filters": "filters.png",
+    "go": "go.png",
+    "restoration": "restoration.png",
+    "segmentation": "segmentation.png",
+    "steps": "convolution.gif",
+    "style": "style.png",
+}
+NEED_MNIST = {
+    "diffusion": "digits.png",
+    "digits": "mnist.png",
+    "features": "receptive-fields.png",
+    "shift": "shift.png",
+    "sliding": "retrieval.png",
+}
+
+
+def test_every_example_is_tested() -> None:
+    assert set(names()) == {*NEED_NOTHING, *NEED_MNIST, "keras_mnist"}
 
 
 @pytest.mark.parametrize("name", NEED_NOTHING)
-def test_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
+    monkeypatch.delenv("FASTCONV_DATA", raising=False)
     assert main(["example", name, "--quick", "--out", str(tmp_path)]) == 0
     assert (tmp_path / NEED_NOTHING[name]).stat().st_size > 1000
     assert NEED_NOTHING[name] in capsys.readouterr().out
@@ -48,7 +66,7 @@ def test_without_a_name_they_are_listed(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["example", "filter"]) == 1
-    assert "name must be one of filters, " in capsys.readouterr().err
+    assert "name must be one of diffusion, " in capsys.readouterr().err
 
 
 def test_a_script_runs_by_itself(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Handwritten digits and clothes: a dense network, LeNet-5 and other small convolutional ones, side by side.
+
+Trains each by the recipe of `fastconv train` and draws their errors beside their sizes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from fastconv import data, schedules, zoo
+from fastconv.cli.example import new_folder, parser, save
+from fastconv.train import LearningRateScheduler
+from fastconv.viz.canvas import new_figure
+
+NETWORKS = ("mlp", "cnn_6_12", "lenet5", "conv25_50", "keras_mnist")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options_parser = parser(__doc__)
+    options_parser.add_argument("--data", choices=("mnist", "fashion-mnist"), default="mnist", help="data set (mnist)")
+    options_parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipes'")
+    options = options_parser.parse_args(arguments)
+    out = new_folder(options, "digits")
+    source = data.source(options.data)
+    (x, y), (x_test, y_test) = source.load(options.data_dir, options.download)
+    if options.quick:
+        x, y, x_test, y_test = x[:1000], y[:1000], x_test[:500], y_test[:500]
+    rescale = data.Rescale(source.largest)
+    x, x_test = rescale(x), rescale(x_test)
+
+    print(f"{'network':<12} {'parameters':>10} {'epochs':>7} {'seconds':>8} {'train':>8} {'test':>8}")
+    errors: dict[str, tuple[int, float]] = {}
+    for name in NETWORKS:
+        recipe = zoo.recipe(name, "mnist")
+        epochs = 1 if options.quick else options.epochs or recipe.epochs
+        model = zoo.get(name)(seed=options.seed)
+        model.compile(recipe.optimizer, "cross_entropy", ["accuracy"])
+        steps = epochs * -(-len(x) // recipe.batch_size)
+        schedule = LearningRateScheduler(schedules.get(recipe.schedule, recipe.learning_rate, steps), per="batch")
+        start = time.perf_counter()
+        model.fit(
+            x, y, epochs=epochs, batch_size=recipe.batch_size, seed=options.seed, callbacks=[schedule], verbose=False
+        )
+        seconds = time.perf_counter() - start
+        train, test = (model.evaluate(*part)["accuracy"] for part in ((x, y), (x_test, y_test)))
+        size = sum(parameter.size for parameter in model.parameters())
+        errors[name] = size, 1 - test
+        print(f"{name:<12} {size:>10,} {epochs:>7} {seconds:>8.1f} {train:>8.2%} {test:>8.2%}", flush=True)
+
+    figure = new_figure(6.0, 4.0)
+    axes = figure.subplots()
+    for name, (size, error) in errors.items():
+        axes.plot(size, 100 * error, "o")
+        axes.annotate(name, (size, 100 * error), textcoords="offset points", xytext=(6, 6), fontsize=9)
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0.2)
+    axes.set_xlabel("parameters")
+    axes.set_ylabel("test errors, %")
+    axes.set_title(options.data)
+    axes.grid(alpha=0.3)
+    save(figure, out / f"{options.data}.png")
+
+
+if __name__ == "__main__":
+    main()
