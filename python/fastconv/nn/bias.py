@@ -25,7 +25,6 @@ class Bias(Layer):
     """
 
     kind: ClassVar[str] = "bias"
-    passes_grad: ClassVar[bool] = True
     in_place: ClassVar[bool] = True
 
     def __init__(self, *, name: str | None = None) -> None:
