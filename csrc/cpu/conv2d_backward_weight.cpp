@@ -13,6 +13,7 @@
 #include "cpu/layout.h"
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
+#include "cpu/whole_weight.h"
 
 namespace fastconv {
 
@@ -206,6 +207,7 @@ void add_tiles(const Conv2dShape& s, const Block& b, const SourceView<T>& source
     a.input_image = source.image, a.input_row = source.row, a.input_pixel = source.pixel;
     a.grad_output = grad_output.data + row * grad_output.row;
     a.grad_row = grad_output.row, a.grad_pixel = grad_output.pixel;
+    a.grad_pitch = width;
     a.images = b.images, a.rows = std::min(part, b.rows - row), a.pixels = b.columns;
     a.accumulate = accumulate || row > 0;
     for (std::int64_t kh = 0; kh < s.kh; ++kh)
@@ -297,6 +299,7 @@ Conv2dShape exchanged(Conv2dShape s) {
 template <class T>
 void direct_backward_weight(const Conv2dShape& shape, const T* input, const T* grad_output, T* grad_weight,
                             bool accumulate) {
+  if (takes_whole_weight<T>(shape)) return run_whole_weight(shape, input, grad_output, grad_weight, accumulate);
   const ConvKernels<T>& kernels = active_kernel_set<T>().conv;
   const bool exchange = exchanges<T>(shape);
   const Conv2dShape s = exchange ? exchanged(shape) : shape;
@@ -397,6 +400,7 @@ void conv2d_backward_bias(const Shape4& shape, const T* grad_output, T* grad_bia
 template <class T>
 std::int64_t backward_weight_scratch_bytes(const Conv2dShape& s) {
   if (takes_grouped<T>(s)) return grouped_backward_weight_elements<T>(s) * static_cast<std::int64_t>(sizeof(T));
+  if (takes_whole_weight<T>(s)) return whole_weight_scratch_bytes<T>(s);
   const Conv2dShape shape = exchanges<T>(s) ? exchanged(s) : s;
   const WeightPlan plan = plan_weight(shape, weight_grid<T>(shape), active_kernel_set<T>().conv);
   return (plan.partial_elements + plan.threads * thread_elements(plan)) * static_cast<std::int64_t>(sizeof(T));

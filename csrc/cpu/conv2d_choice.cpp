@@ -9,6 +9,7 @@
 #include "cpu/fold_conv.h"
 #include "cpu/grouped_conv.h"
 #include "cpu/isa.h"
+#include "cpu/whole_weight.h"
 
 namespace fastconv {
 
@@ -33,7 +34,10 @@ constexpr double kPlaneCopy = 1.2, kPlaneCopyFew = 3;
 constexpr double kLoadedProduct = 1.2, kLaneSum = 3, kLaneStore = 2;
 constexpr double kPlaneBytes = 256 * 1024;
 constexpr std::int64_t kExchangeChannels = 128;  // so few input channels do not repay the packing of grad_output
-constexpr std::int64_t kWinogradChannels = 16;   // shorter sums do not repay the transforms
+// To bring one vector of the filters' gradient from a point to the taps, and from a tap to its place: once for all
+// images.
+constexpr double kPointBack = 8, kTapBack = 10;
+constexpr std::int64_t kWinogradChannels = 16;  // shorter sums do not repay the transforms
 
 // The pass as a correlation: `inputs` channels are summed, `outputs` are computed at `rows` x `columns` places.
 struct Sizes {
@@ -65,12 +69,19 @@ double taps_inside(std::int64_t in, std::int64_t out, std::int64_t kernel, std::
   return pairs;
 }
 
-double direct_cost(const Conv2dShape& s, Pass pass, const Sizes& z) {
+double filters_back_cost(const Conv2dShape& s, Pass pass, const Sizes& z, double points) {
+  if (pass != Pass::backward_weight || s.n == 0) return 0;
+  const double each = kTapBack * static_cast<double>(s.kh * s.kw) + kPointBack * points;
+  return each * static_cast<double>(s.groups) * z.inputs * z.output_vectors / static_cast<double>(s.n);
+}
+
+double direct_cost(const Conv2dShape& s, Pass pass, const Sizes& z, bool padding) {
   const double all = static_cast<double>(s.oh * s.ow) * static_cast<double>(s.kh * s.kw);
   const double inside = taps_inside(s.ih, s.oh, s.kh, s.stride_h, s.pad_top, s.dilation_h) *
                         taps_inside(s.iw, s.ow, s.kw, s.stride_w, s.pad_left, s.dilation_w);
-  const double pairs = pass == Pass::backward_weight ? all : inside;  // there padding is copied and multiplied
-  return static_cast<double>(s.groups) * pairs * z.inputs * z.output_vectors / kDirectShare;
+  const double pairs = padding ? all : inside;
+  return static_cast<double>(s.groups) * pairs * z.inputs * z.output_vectors / kDirectShare +
+         filters_back_cost(s, pass, z, 0);
 }
 
 // Every window entry is added to the target by a load, an addition and a store, in runs of `piece` elements.
@@ -134,12 +145,14 @@ double tiles_along(double size, std::int64_t dilation, int outputs) {
   return static_cast<double>(dilation) * static_cast<double>(ceil_div(along_phase, outputs));
 }
 
-double winograd_cost(const Conv2dShape& s, const Sizes& z, WinogradTile tile) {
+double winograd_cost(const Conv2dShape& s, Pass pass, const Sizes& z, WinogradTile tile) {
   const WinogradSize w = winograd_size(tile);
   const double tiles = static_cast<double>(s.groups) * tiles_along(z.rows, s.dilation_h, w.outputs) *
                        tiles_along(z.columns, s.dilation_w, w.outputs);
   return tiles * w.points() *
-         (z.inputs * z.output_vectors / kProductShare + kToPoints * z.input_vectors + kFromPoints * z.output_vectors);
+             (z.inputs * z.output_vectors / kProductShare + kToPoints * z.input_vectors +
+              kFromPoints * z.output_vectors) +
+         filters_back_cost(s, pass, z, w.points());
 }
 
 template <class T>
@@ -178,8 +191,10 @@ Conv2dChoice choose_conv2d(const Conv2dShape& s, Pass pass, Algorithm algorithm)
   Conv2dChoice choice{};
   auto* candidate = choice.candidates.data();
   const bool grouped = takes_grouped<T>(s);
+  // The gradient of large weights copies padding and multiplies it.
+  const bool padding = pass == Pass::backward_weight && !takes_whole_weight<T>(s);
   *candidate++ = {
-      Method::direct, {}, grouped ? "groups narrower than half a vector" : nullptr, direct_cost(s, pass, z)};
+      Method::direct, {}, grouped ? "groups narrower than half a vector" : nullptr, direct_cost(s, pass, z, padding)};
   *candidate++ = {Method::grouped, {}, grouped ? nullptr : "no groups narrower than half a vector", 0};
   const bool back = pass == Pass::backward_input;
   const std::int64_t packed =
@@ -197,7 +212,7 @@ Conv2dChoice choose_conv2d(const Conv2dShape& s, Pass pass, Algorithm algorithm)
     const auto tile = static_cast<WinogradTile>(i);
     const char* refusal = winograd_refusal<T>(s, tile);
     if (!refusal && algorithm == Algorithm::direct) refusal = "algo is 'direct'";
-    *candidate++ = {Method::winograd, tile, refusal, winograd_cost(s, z, tile)};
+    *candidate++ = {Method::winograd, tile, refusal, winograd_cost(s, pass, z, tile)};
   }
 
   const auto wanted = [&](const Candidate& c) {  // algo="winograd": wherever it can, whatever it costs

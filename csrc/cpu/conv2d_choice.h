@@ -1,6 +1,6 @@
 // Which algorithm computes a pass. The one place that knows; drivers, packing and explain() ask here. It reads
-// geometry, options and instruction set, never the batch size, threads or data: so a batch may be split without
-// changing a bit.
+// geometry, options and instruction set, never threads or data, and the batch size only for the gradient of the weight,
+// which sums over it: so the batch of the other passes may be split without changing a bit.
 #pragma once
 
 #include <array>

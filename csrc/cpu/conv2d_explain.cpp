@@ -11,6 +11,7 @@
 #include "cpu/layout.h"
 #include "cpu/pixel_lanes.h"
 #include "cpu/threads.h"
+#include "cpu/whole_weight.h"
 
 namespace fastconv {
 
@@ -164,6 +165,9 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
     if (exchange) e.notes.push_back("input and grad_output change places: input channels in the vector lanes");
     e.scratch_bytes = choice.method() == Method::winograd ? winograd_backward_weight_scratch_bytes(choice.tile(), s)
                                                           : backward_weight_scratch_bytes<T>(s);
+    if (choice.method() == Method::direct && takes_whole_weight<T>(s))
+      e.notes.push_back(
+          "few pixels or much padding: every part of the gradient is summed at once, no padding multiplied");
   }
   if (grouped && grouped_streams<T>(s, pass) && !converted)
     e.notes.push_back("outputs too large for the caches are stored past them (if aligned to 64 bytes)");

@@ -23,17 +23,6 @@ double useful_part(std::int64_t origin, std::int64_t step, std::int64_t out, std
   return static_cast<double>(inside) / static_cast<double>(out * taps);
 }
 
-// The outputs of [begin, end) whose tap at `first` + output * step lies inside [0, size).
-struct Range {
-  std::int64_t begin, end;
-};
-
-Range outputs_inside(std::int64_t first, std::int64_t step, std::int64_t size, std::int64_t begin, std::int64_t end) {
-  const std::int64_t low = first < 0 ? ceil_div(-first, step) : 0;
-  const std::int64_t high = first < size ? ceil_div(size - first, step) : 0;
-  return {std::max(begin, low), std::min(end, high)};
-}
-
 }  // namespace
 
 template <class T>

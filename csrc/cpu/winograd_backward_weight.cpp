@@ -142,6 +142,7 @@ bool run_winograd_backward_weight(WinogradTile tile, const Conv2dShape& s, const
           WeightTileArgs<float> a{};
           a.input_pixel = plan.pitch;
           a.grad_pixel = width;
+          a.grad_pitch = width;
           a.images = a.rows = 1, a.pixels = tiles;
           a.accumulate = index > begin;
           for (int point = 0; point < points; ++point) {

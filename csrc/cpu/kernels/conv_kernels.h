@@ -45,7 +45,8 @@ struct WeightTileArgs {
   const char*
       prefetch;  // one line at prefetch + row * prefetch_row + pixel * prefetch_pixel is fetched with each pixel
   std::int64_t prefetch_row, prefetch_pixel;  // bytes
-  T* grad;                                    // [entries][block]
+  T* grad;                                    // [entries][block] ...
+  std::int64_t grad_pitch;                    // ... and elements from one entry to the next
   bool accumulate;
 };
 

@@ -20,12 +20,13 @@ constexpr int weight_tile_max_entries() {
 template <class T, int MR, int NV>
 void weight_tile(const WeightTileArgs<T>& a) {
   constexpr int kSize = Vec<T>::kSize;
+  const std::int64_t pitch = a.grad_pitch;
   Vec<T> acc[MR][NV];
 #pragma GCC unroll 14
   for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v)
-      acc[m][v] = a.accumulate ? Vec<T>::load(a.grad + (m * NV + v) * kSize) : Vec<T>::zero();
+      acc[m][v] = a.accumulate ? Vec<T>::load(a.grad + m * pitch + v * kSize) : Vec<T>::zero();
 
   const char* prefetch =
       a.prefetch ? a.prefetch : reinterpret_cast<const char*>(a.grad_output);  // a line that is there anyway
@@ -53,7 +54,7 @@ void weight_tile(const WeightTileArgs<T>& a) {
 #pragma GCC unroll 14
   for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 2
-    for (int v = 0; v < NV; ++v) acc[m][v].store(a.grad + (m * NV + v) * kSize);
+    for (int v = 0; v < NV; ++v) acc[m][v].store(a.grad + m * pitch + v * kSize);
 }
 
 template <class T, int NV, int MR>
