@@ -185,7 +185,9 @@ const char* method_name(const Candidate& c) {
 }
 
 template <class T>
-Conv2dChoice choose_conv2d(const Conv2dShape& s, Pass pass, Algorithm algorithm) {
+Conv2dChoice choose_conv2d(const Conv2dShape& whole, Pass pass, Algorithm algorithm) {
+  Conv2dShape s = whole;
+  if (pointwise(s) && s.ih == 1 && pass != Pass::backward_weight) s.iw = s.ow = 1;  // a dense layer's batch lies there
   const int vector = active_kernel_set<T>().conv.vector_size;
   const Sizes z = sizes_of(s, pass, vector);
   Conv2dChoice choice{};

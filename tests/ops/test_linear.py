@@ -67,7 +67,7 @@ def test_gradients_are_derivatives() -> None:
     gradcheck.assert_gradient(lambda v: ops.linear(x, w, v), b, gy, ops.linear_backward_bias(gy))
 
 
-@pytest.mark.parametrize("size", [(64, 576, 64), (300, 784, 100), (1, 4096, 1000)], ids=str)
+@pytest.mark.parametrize("size", [(64, 576, 64), (300, 784, 100), (1, 4096, 1000), (65, 67, 3), (9, 200, 4)], ids=str)
 def test_bits_do_not_depend_on_threads_or_batch(size: tuple[int, int, int], dtype: np.dtype) -> None:
     x, w, b, gy = arrays(*size, dtype, integers=False)
     results = []
