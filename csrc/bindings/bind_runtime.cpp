@@ -71,6 +71,7 @@ void bind_runtime(py::module_& m) {
     d["bytes_reserved"] = s.bytes_reserved;
     return d;
   });
+  m.def("reserve_scratch", [](std::size_t nbytes) { const Scratch taken_once(nbytes); }, py::arg("nbytes"));
   m.def("release_scratch", &release_scratch);
   m.def("fma_peak", &fma_peak, py::arg("dtype"), py::arg("iterations"));
 }

@@ -129,6 +129,14 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
   const int vector = active_kernel_set<T>().conv.vector_size;
   const auto item = static_cast<std::int64_t>(sizeof(T));
   e.packed_weight_bytes = packed_weight_elements<T>(s, pass, algorithm) * item;
+  e.scratch_bytes = e.packed_weight_bytes;
+  e.kernel = kernel_text(choice.method(), pass);
+  e.threads = 1;
+  if (s.n == 0) {
+    e.notes.push_back("an empty batch: nothing is computed");
+    return e;
+  }
+  e.scratch_bytes = 0;
   e.threads = grouped ? grouped_threads(s) : threads_for(static_cast<double>(s.flops()));
 
   std::int64_t converted = 0;
@@ -171,7 +179,6 @@ Conv2dExplanation explain_conv2d(const Conv2dShape& s, Pass pass, Layout layout,
   }
   if (grouped && grouped_streams<T>(s, pass) && !converted)
     e.notes.push_back("outputs too large for the caches are stored past them (if aligned to 64 bytes)");
-  e.kernel = kernel_text(choice.method(), pass);
   if (!grouped && !fold && choice.method() != Method::pixel_lanes && choice.method() != Method::channel_lanes &&
       4 * lanes <= vector)
     e.notes.push_back("slow: " + std::to_string(lanes) + (exchange ? " input" : " output") + " channels" +

@@ -46,6 +46,18 @@ def test_all_passes(suffix: str, dtype: np.dtype) -> None:
     assert not rows.layout_conversions
 
 
+@pytest.mark.parametrize("pass_name", ["", "_backward_input", "_backward_weight"])
+@pytest.mark.parametrize(("channels", "size", "kernel", "groups"), [(16, 3, 1, 1), (3, 16, 5, 1), (16, 9, 3, 16)])
+def test_an_empty_batch(pass_name: str, channels: int, size: int, kernel: int, groups: int, dtype: np.dtype) -> None:
+    """Plans divide by sizes that an empty batch does not have."""
+    shapes = (0, channels, size, size), (16, channels // groups, kernel, kernel)
+    for layout in ("NCHW", "NHWC"):
+        x = shapes[0] if layout == "NCHW" else (0, size, size, channels)
+        e = fastconv.explain(f"conv2d{pass_name}", x, shapes[1], groups=groups, layout=layout, dtype=dtype.name)
+        assert e.flops == 0
+        assert "an empty batch: nothing is computed" in e["notes"]
+
+
 def test_stores_past_the_caches_are_told() -> None:
     def notes(batch: int, layout: str = "NHWC") -> str:
         return " ".join(fastconv.explain("conv2d", (batch, 64, 64, 64), (256, 64, 1, 1), layout=layout)["notes"])

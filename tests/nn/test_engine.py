@@ -122,6 +122,7 @@ def test_no_batch_at_all(rng: np.random.Generator) -> None:
         assert model.predict_on_batch(x).shape == (0, 3)
         model.compile("sgd", "cross_entropy")
         before = model.state_dict()
+        assert model.plan(0).total >= model.plan(0, training=False).parameters > 0
         assert model.train_on_batch(x, y)["loss"] == 0
         for name, parameter in model.named_parameters().items():
             assert not np.any(parameter.grad), name

@@ -102,6 +102,23 @@ def test_summary_and_plan_of_an_unbuilt_model_ask_for_the_shape() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", networks.CLASSIFIERS)
+def test_scratch_is_taken_once(name: str, training: bool, rng: np.random.Generator) -> None:
+    """It does not grow from layer to layer: malloc would keep what was given back."""
+    model = networks.CLASSIFIERS[name]()
+    model.compile("adam", "cross_entropy")
+    x, y = rng.normal(size=(8, 2, 7, 6)).astype(np.float32), rng.integers(0, 3, 8)
+    _core.release_scratch()
+    before = _core.scratch_stats()["allocations"]
+    for _ in range(2):
+        if training:
+            model.train_on_batch(x, y)
+        else:
+            model.predict_on_batch(x)
+    assert _core.scratch_stats()["allocations"] - before <= 2  # the second keeps what the first has found room for
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", networks.CLASSIFIERS)
 def test_plan_is_what_is_allocated(name: str, training: bool, rng: np.random.Generator) -> None:
     model = networks.CLASSIFIERS[name]()
     model.compile("adam", "cross_entropy")

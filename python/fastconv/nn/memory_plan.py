@@ -64,15 +64,14 @@ def memory_plan(program: Program, optimizer: Optimizer | None) -> MemoryPlan:
     by_kind: dict[str, int] = {}
     for block in program.schedule.blocks:
         by_kind[block.kind] = by_kind.get(block.kind, 0) + block.nbytes
-    costs = [step.layer.kernel_bytes(step.frame) for step in program.steps]
     return MemoryPlan(
         parameters=sum(parameter.data.nbytes for parameter in program.parameters),
         parameter_gradients=sum(parameter.data.nbytes for parameter in trainable) if trains else 0,
         optimizer_state=optimizer.state_bytes(program.parameters) if trains and optimizer is not None else 0,
         packed_weights=0
         if trains
-        else sum({(step.layer, step.frame.norm): c[1] for step, c in zip(program.steps, costs, strict=True)}.values()),
+        else sum({(step.layer, step.frame.norm): step.kernel_bytes[1] for step in program.steps}.values()),
         arena=program.arena_bytes,
-        scratch=max([program.loss_scratch_bytes, *(scratch - (0 if trains else packed) for scratch, packed in costs)]),
+        scratch=program.scratch_bytes,
         arena_by_kind=by_kind,
     )

@@ -69,6 +69,11 @@ class Step:
         """Whether every grad_input is grad_output, byte for byte."""
         return self.layer.passes_grad or self.layer.is_view(self.frame)
 
+    @property
+    def kernel_bytes(self) -> tuple[int, int]:
+        """Bytes that the kernels borrow while they run, packed weights among them, and those of the packed weights."""
+        return self.layer.kernel_bytes(self.frame)
+
 
 @dataclass(frozen=True)
 class Transfer:
