@@ -79,6 +79,46 @@ def test_optimisers_have_the_defaults_of_keras() -> None:
         optimizers.get("adadelta")
 
 
+@pytest.mark.parametrize(
+    ("shape", "axis", "first"), [((8, 5, 4, 3), -1, False), ((8, 3, 5, 4), 1, True), ((8, 3), -1, False)]
+)
+def test_batch_normalization_is_the_formula_of_keras(shape: tuple[int, ...], axis: int, first: bool) -> None:
+    """One step that leaves the weights alone (learning rate 0): the loss is that of the batch's statistics, and the
+    running ones keep 0.99 of what they were."""
+    x = 3 + 2 * _images(shape).astype(np.float64)
+    same = [layers.MaxPooling2D(1, data_format="channels_first", input_shape=shape[1:])] if first else []
+    model = models.Sequential([*same, layers.BatchNormalization(axis, input_shape=shape[1:])])
+    named = {name.rpartition(".")[2]: p for name, p in model.network.named_parameters().items()}
+    gamma, beta = np.array([1.5, -1, 0.5]), np.array([0.1, 0.2, 0.3])
+    named["weight"].data, named["bias"].data = gamma.astype(np.float32), beta.astype(np.float32)
+    rows = np.moveaxis(x, axis, -1)
+    mean, var = (getattr(rows, what)(axis=tuple(range(rows.ndim - 1))) for what in ("mean", "var"))
+
+    model.compile(optimizers.SGD(1e-30), "mse")
+    loss = model.fit(x, np.zeros_like(x), batch_size=8, verbose=0).history["loss"][0]
+    expected = gamma * (rows - mean) / np.sqrt(var + 1e-3) + beta
+    np.testing.assert_allclose(loss, np.mean(expected**2), rtol=1e-5)
+    count = rows.size // 3
+    running_mean, running_var = 0.01 * mean, 0.99 + 0.01 * var * count / (count - 1)
+    np.testing.assert_allclose(named["running_mean"].data, running_mean, rtol=1e-5)
+    np.testing.assert_allclose(named["running_var"].data, running_var, rtol=1e-5)
+    expected = gamma * (rows - running_mean) / np.sqrt(running_var + 1e-3) + beta
+    np.testing.assert_allclose(np.moveaxis(model.predict(x), axis, -1), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_normalization_counts_four_numbers_a_channel(capsys: pytest.CaptureFixture[str]) -> None:
+    model = models.Sequential([
+        layers.Conv2D(8, 3, use_bias=False, input_shape=(6, 6, 1)), layers.BatchNormalization(),
+        layers.Activation("relu"), layers.Flatten(), layers.Dense(4),
+        layers.BatchNormalization(center=False, scale=False),
+    ])  # fmt: skip
+    model.summary()
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "batch_normalization (BatchNormalization) (None, 4, 4, 8) 32" in shown
+    assert "batch_normalization_1 (BatchNormalization) (None, 4) 8" in shown
+    assert "Non-trainable params: 24" in shown
+
+
 def test_a_final_softmax_trains_on_its_logits() -> None:
     """The loss stays finite and the gradient alive where a softmaxed softmax, or a log of 0, would not."""
     model = models.Sequential([layers.Dense(3, "softmax", input_shape=(2,))])
@@ -174,6 +214,24 @@ def test_data_that_is_not_there_is_not_fetched_against_ones_will(monkeypatch: py
         (lambda: layers.Dense(), TypeError, "units .* must be given, once"),
         (lambda: layers.Dense(3, output_dim=3), TypeError, "units .* must be given, once"),
         (lambda: layers.Conv2D(4, 3, kernel_regularizer="l2"), TypeError, "kernel_regularizer"),
+        (lambda: layers.BatchNormalization(momentum=1.5), ValueError, "momentum must be at most 1, got 1.5"),
+        (
+            lambda: layers.BatchNormalization(scale=False),
+            ValueError,
+            "must both be True or both False, got True, False",
+        ),
+        (
+            lambda: models.Sequential([layers.BatchNormalization(1, input_shape=(8, 8, 3))]).summary(),
+            ValueError,
+            "axis must be -1 or 3 for channels-last images, got 1",
+        ),
+        (
+            lambda: models.Sequential(
+                [layers.MaxPool2D(data_format="channels_first", input_shape=(1, 8, 8)), layers.BatchNormalization()]
+            ).summary(),
+            ValueError,
+            "axis must be 1 or -3 for channels-first images, got -1",
+        ),
         (lambda: models.Sequential([3]), TypeError, "layer must be one of fastconv.keras.layers, got int"),
         (
             lambda: models.Sequential([layers.Convolution2D(4, 3, 3), layers.MaxPool2D(data_format="channels_last")]),

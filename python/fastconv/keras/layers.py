@@ -10,10 +10,12 @@ from fastconv.keras.utils import generator
 from fastconv.nn import init
 from fastconv.nn.frame import Shape
 from fastconv.ops import arguments
+from fastconv.ops.norm import number
 
 __all__ = [
     "Activation",
     "AveragePooling2D",
+    "BatchNormalization",
     "Conv2D",
     "Convolution2D",
     "Dense",
@@ -81,6 +83,9 @@ class Layer:
         return self._made
 
     _initializer: str = "glorot_uniform"
+
+    def check(self, shape: Shape, layout: str) -> None:
+        """Refuse what does not fit samples of `shape` in a model of `layout`."""
 
     def _make(self, shape: Shape) -> list[nn.Layer]:
         raise NotImplementedError
@@ -289,3 +294,44 @@ class Dropout(Layer):
 
     def _make(self, shape: Shape) -> list[nn.Layer]:
         return [nn.Dropout(self._rate, name=self.name)]
+
+
+class BatchNormalization(Layer):
+    """Each channel (feature) minus its mean, divided by its deviation: the batch's in training, running ones otherwise.
+
+    `momentum` is the share of the old running statistics that stays, where `fastconv.nn.BatchNorm2d` has the share of
+    the new. `axis` is that of the channels: 1 in channels-first models. The running variance is the unbiased one, as in
+    Keras 2; that of Keras 3 is smaller, by (n - 1) / n for n values of a channel in a batch.
+    """
+
+    kind = "batch_normalization"
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        op = "BatchNormalization"
+        self._axis = arguments.integer(op, "axis", axis)
+        if not number(op, "momentum", momentum, 0.0) <= 1:
+            raise ValueError(f"{op}: momentum must be at most 1, got {momentum}")
+        if arguments.flag(op, "center", center) != arguments.flag(op, "scale", scale):
+            raise ValueError(f"{op}: center and scale must both be True or both False, got {center}, {scale}")
+        self._options: dict[str, Any] = {
+            "eps": number(op, "epsilon", epsilon, 0.0), "momentum": 1.0 - momentum, "affine": center, "name": self.name,
+        }  # fmt: skip
+
+    def check(self, shape: Shape, layout: str) -> None:
+        axes, what = {"NHWC": ((-1, 3), "channels-last images"), "NCHW": ((1, -3), "channels-first images")}[layout]
+        if len(shape) != 3:
+            axes, what = (-1, 1), "features"
+        if self._axis not in axes:
+            raise ValueError(f"BatchNormalization: axis must be {axes[0]} or {axes[1]} for {what}, got {self._axis}")
+
+    def _make(self, shape: Shape) -> list[nn.Layer]:
+        return [(nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d)(None, **self._options)]

@@ -76,6 +76,7 @@ class Sequential:
         made: list[nn.Layer] = []
         start = shape
         for layer in self.layers:
+            layer.check(shape, self.layout)
             for one in layer.make(shape):
                 made.append(one)
                 shape = one.infer_shape(shape)
