@@ -64,6 +64,14 @@ def test_without_a_name_they_are_listed(capsys: pytest.CaptureFixture[str]) -> N
     assert listed[: len(names())] == list(names())
 
 
+def test_help_without_a_name_and_with_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, text in ((["--help"], "Run one of the examples"), (["filters", "--help"], "Filters by hand")):
+        with pytest.raises(SystemExit) as end:
+            main(["example", *words])
+        assert end.value.code == 0
+        assert text in capsys.readouterr().out
+
+
 def test_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["example", "filter"]) == 1
     assert "name must be one of diffusion, " in capsys.readouterr().err

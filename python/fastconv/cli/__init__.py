@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(command=_info)
     _add_train(commands.add_parser("train", help="train a network", allow_abbrev=False))
     _add_predict(commands.add_parser("predict", help="use a trained network", allow_abbrev=False))
-    _add_example(commands.add_parser("example", help="run an example: networks, recipes, pictures", add_help=False))
+    _add_example(commands.add_parser("example", help="run an example: networks, recipes, pictures"))
     return parser
 
 
