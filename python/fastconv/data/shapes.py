@@ -13,9 +13,11 @@ SHAPE_CLASSES = ("ground", "disc", "box", "triangle")
 
 
 def make_shapes(
-    count: int, size: int = 64, *, seed: int | np.random.Generator = 0, noise: float = 0.15
+    count: int, size: int = 64, *, seed: int | np.random.Generator = 0, noise: float = 0.1
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Draw pictures with one to four shapes each; where shapes overlap the later one is in front.
+
+    A person can tell all of them: each stands out from the ground in some colour, and shows more than half of itself.
 
     Parameters
     ----------
@@ -44,12 +46,22 @@ def make_shapes(
     masks = np.zeros((count, size, size), np.int64)
     for image, mask in zip(images, masks, strict=True):
         slope = rng.uniform(-0.3, 0.3, (3, 2)).astype(np.float32) / size
-        image[:] = rng.uniform(0.2, 0.8, (3, 1, 1)) + slope[:, :1, None] * y + slope[:, 1:, None] * x
+        ground = rng.uniform(0.2, 0.8, (3, 1, 1)) + slope[:, :1, None] * y + slope[:, 1:, None] * x
+        image[:] = ground
+        whole: list[NDArray[np.bool_]] = []
+        seen: list[NDArray[np.bool_]] = []
         for _ in range(rng.integers(1, 5)):
             kind = int(rng.integers(1, len(SHAPE_CLASSES)))
             inside = _inside(kind, y, x, size, rng)
+            left = [part & ~inside for part in seen]
+            if any(2 * part.sum() < shape.sum() for part, shape in zip(left, whole, strict=True)):
+                continue
+            whole, seen = [*whole, inside], [*left, inside]
+            colour = rng.uniform(0, 1, (3, 1))
+            while np.abs(colour - ground[:, inside]).max(axis=0).min() < 0.3:
+                colour = rng.uniform(0, 1, (3, 1))
             mask[inside] = kind
-            image[:, inside] = rng.uniform(0, 1, (3, 1))
+            image[:, inside] = colour
         image += noise * rng.standard_normal(image.shape, dtype=np.float32)
     return images, masks
 
