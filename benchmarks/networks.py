@@ -1,8 +1,10 @@
 """Run every network of the zoo at its real input size, and hold its memory against the plan: `benchmarks/networks.py`.
 
 Each network runs in processes of its own, once for inference and once for training (one step of SGD with momentum). The
-peak is what the process held at most during three steps beyond what it held before the model was made; making it is not
-counted, as drawing start values takes memory of its own. Linux only: the kernel is asked for the peak.
+peak is what the process held at most during three steps beyond what it held before the model was made, without the
+batch itself; making the model is not counted, as drawing start values takes memory of its own. Linux only: the kernel
+is asked for the peak. Batches are of one sample, or of 64 where samples are small: what Python takes for a network's
+layers, half a MB, would be more than the network otherwise.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Model], str]] = {
     "denoising_unet": (zoo.denoising_unet, "mse"),
 }
 
+LARGEST_SMALL = 3 * 32 * 32  # numbers in a sample
+
 
 def resident(key: str) -> int:
     """Return VmRSS (held now) or VmHWM (the most so far) of this process in bytes."""
@@ -55,7 +59,7 @@ def targets_of(model: nn.Model, batch: int, loss: str) -> np.ndarray:
     return np.zeros((shape[0], *shape[2:]), np.int64)
 
 
-def measure(name: str, batch: int, training: bool) -> dict[str, Any]:
+def measure(name: str, batch: int | None, training: bool) -> dict[str, Any]:
     """Run one network in this process."""
     build, loss = NETWORKS[name]
     warm = zoo.digits_cnn()  # threads and libraries are there before the count begins
@@ -65,10 +69,14 @@ def measure(name: str, batch: int, training: bool) -> dict[str, Any]:
     gc.collect()
     before = resident("VmRSS")
     model = build()
+    if batch is None:
+        batch = 64 if np.prod(model.graph.inputs[0].shape or ()) <= LARGEST_SMALL else 1
     x = inputs_of(model, batch)
+    batch_bytes = sum(array.nbytes for array in x)
     if training:
         model.compile(optim.SGD(0.001, momentum=0.9), loss)
         y = targets_of(model, batch, loss)
+        batch_bytes += y.nbytes
     plan = model.plan(batch, training=training)
     gc.collect()
     forget_peak()
@@ -80,7 +88,7 @@ def measure(name: str, batch: int, training: bool) -> dict[str, Any]:
         else:
             model.predict_on_batch(x if len(x) > 1 else x[0])
         times.append(time.perf_counter() - start)
-    peak = resident("VmHWM") - before
+    peak = resident("VmHWM") - before - batch_bytes
     return {
         "network": name,
         "batch": batch,
@@ -95,18 +103,22 @@ def measure(name: str, batch: int, training: bool) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("networks", nargs="*", metavar="NAME", help="which (default: all)")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples in a batch (1)")
+    parser.add_argument("--batch", type=int, metavar="N", help="samples in a batch (1, or 64 of small images)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     parser.add_argument("--child", choices=("inference", "training"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(measure(options.networks[0], options.batch, options.child == "training")))
         return
-    print(f"{'network':<16} {'':<10} {'parameters':>12} {'plan MB':>9} {'peak MB':>9} {'peak/plan':>9} {'ms':>9}")
+    print(
+        f"{'network':<16} {'':<10} {'parameters':>12} {'batch':>5} {'plan MB':>9} {'peak MB':>9} {'peak/plan':>9} "
+        f"{'ms':>9}"
+    )
     results = []
     for name in options.networks or NETWORKS:
         for mode in ("inference", "training"):
-            words = [sys.executable, __file__, name, "--batch", str(options.batch), "--child", mode]
+            words = [sys.executable, __file__, name, "--child", mode]
+            words += [] if options.batch is None else ["--batch", str(options.batch)]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(f"{name}, {mode}: {done.stderr.strip().splitlines()[-1]}")
@@ -114,8 +126,8 @@ def main() -> None:
             results.append(result)
             plan, peak = result["plan_bytes"], result["peak_bytes"]
             print(
-                f"{name:<16} {mode:<10} {result['parameters']:>12,} {plan / 1e6:>9.1f} {peak / 1e6:>9.1f} "
-                f"{peak / plan:>9.3f} {1e3 * result['time_s']:>9.1f}",
+                f"{name:<16} {mode:<10} {result['parameters']:>12,} {result['batch']:>5} {plan / 1e6:>9.1f} "
+                f"{peak / 1e6:>9.1f} {peak / plan:>9.3f} {1e3 * result['time_s']:>9.1f}",
                 flush=True,
             )
     if options.json:

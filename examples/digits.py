@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rescale = data.Rescale(source.largest)
     x, x_test = rescale(x), rescale(x_test)
 
-    print(f"{'network':<12} {'parameters':>10} {'epochs':>7} {'seconds':>8} {'train':>8} {'test':>8}")
+    print(f"{'network':<12} {'parameters':>10} {'epochs':>7} {'seconds':>8} {'train':>8} {'test':>8}", flush=True)
     errors: dict[str, tuple[int, float]] = {}
     for name in NETWORKS:
         recipe = zoo.recipe(name, "mnist")
@@ -48,17 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         errors[name] = size, 1 - test
         print(f"{name:<12} {size:>10,} {epochs:>7} {seconds:>8.1f} {train:>8.2%} {test:>8.2%}", flush=True)
 
-    figure = new_figure(6.0, 4.0)
+    figure = new_figure(6.5, 4.0)
     axes = figure.subplots()
     for name, (size, error) in errors.items():
-        axes.plot(size, 100 * error, "o")
-        axes.annotate(name, (size, 100 * error), textcoords="offset points", xytext=(6, 6), fontsize=9)
+        axes.plot(size, 100 * error, "o", label=f"{name}: {error:.2%} wrong, {size:,} parameters", markersize=9)
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 130 * max(error for _, error in errors.values()))
     axes.margins(x=0.2)
     axes.set_xlabel("parameters")
-    axes.set_ylabel("test errors, %")
-    axes.set_title(options.data)
+    axes.set_ylabel("test images read wrong, %")
+    axes.set_title(f"{options.data}: errors against size")
+    axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
     save(figure, out / f"{options.data}.png")
 

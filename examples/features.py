@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastconv import data, viz, zoo
+from fastconv import data, schedules, viz, zoo
 from fastconv.cli.example import new_folder, parser, save
+from fastconv.train import LearningRateScheduler
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,8 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rescale = data.Rescale(255)
     x, x_test = rescale(x), rescale(x_test)
     model = zoo.keras_mnist(seed=options.seed)
-    model.compile("rmsprop", "cross_entropy", ["accuracy"])
-    model.fit(x, y, epochs=1 if options.quick else 3, batch_size=64, seed=options.seed, verbose=False)
+    model.compile("adam", "cross_entropy", ["accuracy"])
+    epochs = 1 if options.quick else 4
+    rate = LearningRateScheduler(schedules.OneCycle(0.002, epochs * -(-len(x) // 64)), per="batch")
+    model.fit(x, y, epochs=epochs, batch_size=64, callbacks=[rate], seed=options.seed, verbose=False)
     print(f"{model.evaluate(x_test, y_test)['accuracy']:.2%} of {len(x_test):,} test digits read right")
 
     one_of_each = [int(np.flatnonzero(y_test == digit)[0]) for digit in range(10)]

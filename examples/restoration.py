@@ -1,6 +1,7 @@
 """Restoration: networks with a loss at each pixel take noise out of pictures, and make small pictures larger (SRCNN).
 
-Learns from CIFAR-10 where it is given, else from the left two thirds of the photograph; judged on the right third.
+Learns from CIFAR-10 where it is given and is judged on the photograph, else learns from the left two thirds of the
+photograph and is judged on the right third.
 References: C. Dong et al., "Image super-resolution using deep convolutional networks" (2014); K. Zhang et al., "Beyond
 a Gaussian denoiser" (2017), for guessing the noise instead of the picture.
 """
@@ -25,13 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = new_folder(options, "restoration")
     rng = np.random.default_rng(options.seed)
     photo = data.load_photograph().astype(np.float32) / 255
-    judge = photo[None, :, :, 128:]
-    patches = learning_patches(options.data_dir, photo, 256 if options.quick else 8000, rng)
+    patches, judge = learning_patches(options.data_dir, photo, 256 if options.quick else 8000, rng)
     epochs = 1 if options.quick else options.epochs
     print(f"{len(patches):,} patches of 32 x 32 to learn from")
 
     noisy = judge + NOISE * rng.standard_normal(judge.shape, dtype=np.float32)
-    denoiser = residual_network([48] * 4, [3] * 5, options.seed)
+    denoiser = residual_network([48] * 6, [3] * 7, options.seed)
     damage = np.asarray(NOISE * rng.standard_normal(patches.shape, dtype=np.float32))
     train(denoiser, patches + damage, patches, epochs, options.seed)
     denoised, blurred = denoiser.predict(noisy), blur(noisy)
@@ -47,20 +47,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"super-resolution  {name:<8} {psnr(result, judge):6.2f} dB")
 
     pictures = [judge, noisy, blurred, denoised, judge, small, larger, sharp]
-    titles = ["true", "noisy", f"blur {psnr(blurred, judge):.1f} dB", f"network {psnr(denoised, judge):.1f} dB"]
-    titles += ["true", "half size", f"bicubic {psnr(larger, judge):.1f} dB", f"network {psnr(sharp, judge):.1f} dB"]
+    titles = ["true picture", f"with noise: {psnr(noisy, judge):.1f} dB"]
+    titles += [f"blurred: {psnr(blurred, judge):.1f} dB", f"network: {psnr(denoised, judge):.1f} dB"]
+    titles += ["true picture", "half its size", f"bicubic: {psnr(larger, judge):.1f} dB"]
+    titles += [f"network: {psnr(sharp, judge):.1f} dB"]
     save(viz.show_images([picture[0] for picture in pictures], titles, 4), out / "restoration.png")
 
 
-def learning_patches(folder: str | None, photo: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def learning_patches(
+    folder: str | None, photo: np.ndarray, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return patches to learn from and a picture (1, 3, H, W) to judge by."""
     try:
         images = data.load_cifar10(folder).train[0]
-        return images[rng.permutation(len(images))[:count]].astype(np.float32) / 255
+        return images[rng.permutation(len(images))[:count]].astype(np.float32) / 255, photo[None]
     except FileNotFoundError:
         tops, lefts = rng.integers(0, 128 - 32, count), rng.integers(0, 128 - 32, count)
         places = zip(tops, lefts, strict=True)
         patches = np.stack([photo[:, top : top + 32, left : left + 32] for top, left in places])
-        return data.RandomFlip()(patches, rng)
+        return data.RandomFlip()(patches, rng), photo[None, :, :, 128:].copy()
 
 
 def residual_network(channels: list[int], kernels: list[int], seed: int) -> nn.Model:

@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     axes.set_ylabel("share of test digits read right")
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.3)
+    axes.set_title("trained on digits in the middle, tested on moved ones")
     axes.legend()
     save(figure, out / "shift.png")
 

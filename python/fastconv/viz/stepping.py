@@ -53,7 +53,9 @@ def step_convolution(
     row, column, step = _place("step_convolution", step, result, padded)
     window = padded[row * stride : row * stride + len(kernel), column * stride : column * stride + kernel.shape[1]]
     terms = " ".join(f"{a * b:+.4g}" for a, b in zip(window.ravel(), kernel.ravel(), strict=True) if a * b)
-    text = f"{terms or '0'}{f' {bias:+.4g} (bias)' if bias else ''} = {result[row, column]:.4g}"
+    text = (
+        f"sum of image times kernel: {terms or '0'}{f' {bias:+.4g} (bias)' if bias else ''} = {result[row, column]:.4g}"
+    )
     return _draw(padded, kernel, result, (row, column), step, stride, kernel.shape, text, padding, "kernel")
 
 
@@ -151,7 +153,8 @@ def _draw(
     figure = new_figure(0.42 * sum(widths) + 1.6, 0.42 * max(plane.shape[0] for plane in planes) + 1.2)
     panels = figure.subplots(1, len(planes), width_ratios=widths, squeeze=False)[0]
     reach = float(np.abs(padded).max()) or 1.0
-    _numbers(panels[0], padded, np.ones(padded.shape, bool), "Greys", -0.2 * reach, 2.5 * reach)
+    colours = ("RdBu_r", -2 * reach, 2 * reach) if padded.min() < 0 else ("Greys", -0.2 * reach, 2.5 * reach)
+    _numbers(panels[0], padded, np.ones(padded.shape, bool), *colours)
     if padding:
         size = (padded.shape[1] - 2 * padding, padded.shape[0] - 2 * padding)
         panels[0].add_patch(
@@ -163,8 +166,9 @@ def _draw(
             window[1],
             window[0],
             fill=False,
-            color="C3",
-            linewidth=3,
+            color="black",
+            linewidth=2.5,
+            zorder=4,
         )
     )
     panels[0].set_title("image" + (f" (padding {padding})" if padding else ""), fontsize=9)
@@ -175,7 +179,9 @@ def _draw(
     done = np.arange(result.size).reshape(result.shape) <= step
     bound = float(np.abs(result).max()) or 1.0
     _numbers(panels[-1], result, done, "RdBu_r", -2 * bound, 2 * bound)
-    panels[-1].add_patch(Rectangle((place[1] - 0.5, place[0] - 0.5), 1, 1, fill=False, color="C3", linewidth=3))
+    panels[-1].add_patch(
+        Rectangle((place[1] - 0.5, place[0] - 0.5), 1, 1, fill=False, color="black", linewidth=2.5, zorder=4)
+    )
     panels[-1].set_title("result" if kind == "kernel" else f"{kind} of each window", fontsize=9)
     figure.suptitle(text if len(text) < 110 else f"{text[:60]} ... {text[text.rindex('=') :]}", fontsize=9)
     return figure

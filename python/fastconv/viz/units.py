@@ -197,6 +197,8 @@ def maximal_input(
         down, across = (int(step) for step in rng.integers(-jitter, jitter + 1, 2))
         moved = np.roll(image, (down, across), (2, 3))
         _, grad = model.gradients(moved, of=of)
+        if not grad.any():  # behind a ReLU that gives 0 everywhere: look elsewhere, further away
+            moved = rng.standard_normal(moved.shape).astype(model.dtype)
         length = float(np.sqrt(np.mean(np.square(grad, dtype=np.float64)))) or 1.0
         moved = (1 - decay) * (moved + rate / length * grad)
         image = np.roll(moved, (-down, -across), (2, 3)).astype(model.dtype)
