@@ -96,6 +96,12 @@ def test_maximal_input_excites_the_unit() -> None:
         viz.maximal_input(model, 1, steps=0)
 
 
+def test_maximal_input_wakes_a_unit_that_a_relu_silences() -> None:
+    model = network(nn.Conv2d(2, 3, 3, activation="relu", name="a"))
+    model.layers["a"].parameters()["bias"].data[...] = -1
+    assert model.features(viz.maximal_input(model, 0, "a", steps=20)[None], "a")[0, 0].max() > 0
+
+
 def test_pictures(rng: np.random.Generator) -> None:
     pytest.importorskip("matplotlib")
     model = network(nn.Conv2d(1, 4, 3, name="a"), nn.Flatten(), nn.Linear(None, 3), shape=(1, 8, 8))
@@ -119,7 +125,7 @@ def test_steps_of_convolution_and_pooling(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     image, kernel = np.arange(16.0).reshape(4, 4), np.array([[1.0, 0], [0, -1]])
     figure = viz.step_convolution(image, kernel, 1, bias=2.0)
-    assert figure.get_suptitle() == "+1 -6 +2 (bias) = -3"
+    assert figure.get_suptitle() == "sum of image times kernel: +1 -6 +2 (bias) = -3"
     texts = [text.get_text() for text in figure.axes[2].texts]
     assert texts == ["-3", "-3"]  # the results so far
     assert viz.step_pooling(image, 2, 3).get_suptitle() == "largest of 10, 11, 14, 15 = 15"
