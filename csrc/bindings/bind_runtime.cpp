@@ -5,7 +5,6 @@
 #include "cpu/isa.h"
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
-#include "cuda/cuda_backend.h"
 
 namespace fastconv {
 namespace bindings {
@@ -45,7 +44,7 @@ void bind_runtime(py::module_& m) {
     d["openmp"] = openmp_description();
     return d;
   });
-  m.def("cuda_status", [] { return std::string(cuda::status()); });
+  m.def("cuda_status", [] { return FASTCONV_CUDA_STATUS; });
 
   m.def("isa_available", [] {
     py::list names;

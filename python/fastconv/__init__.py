@@ -33,7 +33,22 @@ if os.environ.get("FASTCONV_ISA"):
 _threads.configure()
 
 _SUBMODULES = frozenset(
-    {"cli", "data", "io", "keras", "losses", "metrics", "nn", "ops", "optim", "schedules", "train", "viz", "zoo"}
+    [
+        "cli",
+        "cuda",
+        "data",
+        "io",
+        "keras",
+        "losses",
+        "metrics",
+        "nn",
+        "ops",
+        "optim",
+        "schedules",
+        "train",
+        "viz",
+        "zoo",
+    ],
 )
 _FUNCTIONS = {"explain": "fastconv._explain", "info": "fastconv._info"}
 

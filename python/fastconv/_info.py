@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import _core, _threads
+from fastconv.cuda import native
 
 
 @dataclass(frozen=True)
@@ -85,5 +86,5 @@ def info() -> Info:
         openmp=build["openmp"],
         compiler=build["compiler"],
         build_type=build["build_type"],
-        cuda=_core.cuda_status(),
+        cuda=native.status(),
     )

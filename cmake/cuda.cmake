@@ -1,0 +1,84 @@
+# The CUDA half: decides whether it is built, and makes the module _cuda, or _cuda_emulated for tests.
+#
+# FASTCONV_CUDA_REASON says, for people, why _cuda is there or not; FASTCONV_BUILD_CUDA is the decision.
+
+set(FASTCONV_CUDA "AUTO" CACHE STRING "CUDA kernels: AUTO (when a toolkit is found), ON (fail without one), OFF")
+set_property(CACHE FASTCONV_CUDA PROPERTY STRINGS AUTO ON OFF)
+# 80 carries PTX too, for all newer GPUs that have no code of their own here.
+set(FASTCONV_CUDA_ARCHITECTURES "75-real;80;90a-real" CACHE STRING "Architectures as CMAKE_CUDA_ARCHITECTURES")
+option(FASTCONV_CUDA_EMULATOR "Build only the module _cuda_emulated, which runs the CUDA kernels on the CPU" OFF)
+
+# Drivers with their kernels, each compiled by nvcc for all architectures, or by g++ for the emulator.
+set(FASTCONV_CUDA_SOURCES csrc/cuda/conv2d_forward.cu csrc/cuda/devices.cu csrc/cuda/elementwise.cu
+                          csrc/cuda/transpose.cu)
+# Those with wgmma and TMA: for sm_90a alone.
+set(FASTCONV_CUDA_HOPPER_SOURCES)
+set(FASTCONV_CUDA_BINDINGS
+    csrc/cuda/bindings/bind_conv2d.cpp csrc/cuda/bindings/bind_elementwise.cpp csrc/cuda/bindings/bind_runtime.cpp
+    csrc/cuda/bindings/bind_shapes.cpp csrc/cuda/bindings/module.cpp)
+
+set(FASTCONV_BUILD_CUDA OFF)
+if(NOT FASTCONV_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "FASTCONV_CUDA must be AUTO, ON or OFF, got '${FASTCONV_CUDA}'")
+elseif(FASTCONV_CUDA STREQUAL "OFF" OR FASTCONV_CUDA_EMULATOR)
+  set(FASTCONV_CUDA_REASON "off: built with FASTCONV_CUDA=OFF")
+else()
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_ARCHITECTURES ${FASTCONV_CUDA_ARCHITECTURES})
+    set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+    enable_language(CUDA)
+    find_package(CUDAToolkit 12.3)
+  endif()
+  if(CMAKE_CUDA_COMPILER AND CUDAToolkit_FOUND)
+    set(FASTCONV_BUILD_CUDA ON)
+    set(FASTCONV_CUDA_REASON "built with CUDA ${CUDAToolkit_VERSION}")
+  elseif(FASTCONV_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "FASTCONV_CUDA=ON needs the CUDA toolkit 12.3 or newer, and CMake found none (set CUDACXX)")
+  else()
+    set(FASTCONV_CUDA_REASON "off: no CUDA toolkit (nvcc 12.3 or newer) was found when this was built")
+  endif()
+endif()
+
+function(fastconv_add_cuda_module name)
+  pybind11_add_module(${name} ${FASTCONV_CUDA_BINDINGS})
+  target_link_libraries(${name} PRIVATE fastconv_core)
+  target_compile_options(${name} PRIVATE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<NOT:$<CONFIG:Debug>>>:-Os>)
+  list(JOIN FASTCONV_CUDA_ARCHITECTURES " " architectures)
+  target_compile_definitions(${name} PRIVATE FASTCONV_CUDA_MODULE=${name} FASTCONV_CUDA_ARCHITECTURES="${architectures}")
+endfunction()
+
+if(FASTCONV_BUILD_CUDA)
+  fastconv_add_cuda_module(_cuda)
+  add_library(fastconv_cuda STATIC ${FASTCONV_CUDA_SOURCES})
+  target_link_libraries(_cuda PRIVATE fastconv_cuda CUDA::cudart_static)
+  foreach(library fastconv_cuda fastconv_cuda_hopper)
+    if(library STREQUAL "fastconv_cuda_hopper")
+      if(NOT FASTCONV_CUDA_HOPPER_SOURCES OR NOT FASTCONV_CUDA_ARCHITECTURES MATCHES "90a")
+        continue()
+      endif()
+      add_library(fastconv_cuda_hopper STATIC ${FASTCONV_CUDA_HOPPER_SOURCES})
+      set_property(TARGET fastconv_cuda_hopper PROPERTY CUDA_ARCHITECTURES 90a-real)
+      target_compile_definitions(fastconv_cuda PRIVATE FASTCONV_HOPPER)
+      target_link_libraries(_cuda PRIVATE fastconv_cuda_hopper)
+    endif()
+    target_include_directories(${library} PRIVATE csrc)
+    target_compile_features(${library} PRIVATE cuda_std_17)
+    target_compile_options(${library} PRIVATE -Xcompiler=-Wall,-Wextra)
+  endforeach()
+  target_link_options(_cuda PRIVATE -Wl,--exclude-libs,ALL)
+  install(TARGETS _cuda LIBRARY DESTINATION fastconv)
+endif()
+
+if(FASTCONV_CUDA_EMULATOR)
+  # For the machine that runs the tests: fused multiply-add as on a GPU, where this CPU has it.
+  fastconv_add_cuda_module(_cuda_emulated)
+  add_library(fastconv_emulator STATIC ${FASTCONV_CUDA_SOURCES} ${FASTCONV_CUDA_HOPPER_SOURCES}
+                                       csrc/cuda/emulator/grid.cpp)
+  set_source_files_properties(${FASTCONV_CUDA_SOURCES} ${FASTCONV_CUDA_HOPPER_SOURCES} PROPERTIES LANGUAGE CXX)
+  target_link_libraries(fastconv_emulator PUBLIC fastconv_options)
+  target_compile_definitions(fastconv_emulator PUBLIC FASTCONV_EMULATE FASTCONV_HOPPER)
+  target_compile_options(fastconv_emulator PRIVATE -march=native $<$<NOT:$<CONFIG:Debug>>:-O2>)
+  target_link_libraries(_cuda_emulated PRIVATE fastconv_emulator)
+endif()

@@ -1,0 +1,52 @@
+// Devices, errors, and the modes of the emulator.
+#include "cuda/bindings/buffers.h"
+#include "cuda/devices.h"
+#include "cuda/error.h"
+#if defined(FASTCONV_EMULATE)
+#include "cuda/emulator/grid.h"
+#endif
+
+namespace fastconv {
+namespace cuda {
+
+void bind_runtime(py::module_& m) {
+  // Thrown as the class that Python users catch, which is there without this module too.
+  py::register_local_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const CudaError& e) {
+      const py::object type = py::module_::import("fastconv.cuda.error").attr("CudaError");
+      PyErr_SetString(type.ptr(), e.what());
+    }
+  });
+  m.attr("architectures") = FASTCONV_CUDA_ARCHITECTURES;
+  m.def("device_count", &device_count);
+  m.def("driver_status", &driver_status);
+  m.def(
+      "device_properties",
+      [](int device) {
+        const DeviceProperties p = device_properties(device);
+        py::dict d;
+        d["name"] = p.name;
+        d["compute_capability"] = py::make_tuple(p.compute_capability / 10, p.compute_capability % 10);
+        d["multiprocessors"] = p.multiprocessors;
+        d["memory_bytes"] = p.memory_bytes;
+        return d;
+      },
+      py::arg("device"));
+#if defined(FASTCONV_EMULATE)
+  m.attr("emulated") = true;
+  m.def(
+      "set_emulation",
+      [](bool late_landing, bool backwards) {
+        emulator::mode().late_landing = late_landing;
+        emulator::mode().backwards = backwards;
+      },
+      py::kw_only(), py::arg("late_landing"), py::arg("backwards"));
+#else
+  m.attr("emulated") = false;
+#endif
+}
+
+}  // namespace cuda
+}  // namespace fastconv

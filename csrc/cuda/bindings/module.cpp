@@ -1,0 +1,10 @@
+// The CUDA module: a list of its topics. The same source makes _cuda (nvcc) and _cuda_emulated (g++).
+#include "cuda/bindings/buffers.h"
+
+PYBIND11_MODULE(FASTCONV_CUDA_MODULE, m, pybind11::mod_gil_not_used()) {
+  m.doc() = "fastconv's CUDA kernels; arrays are device addresses (see _cuda.pyi).";
+  fastconv::cuda::bind_runtime(m);
+  fastconv::cuda::bind_shapes(m);
+  fastconv::cuda::bind_conv2d(m);
+  fastconv::cuda::bind_elementwise(m);
+}

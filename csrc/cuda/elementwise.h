@@ -1,0 +1,25 @@
+// Element by element, and changes of layout. Pointers are device pointers; nothing allocates or waits.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/stream.h"
+
+namespace fastconv {
+namespace cuda {
+
+inline std::int64_t mask_words(std::int64_t count) { return (count + 31) / 32; }
+
+// mask may be null; output may be input.
+void relu_forward(const float* input, float* output, std::uint32_t* mask, std::int64_t count, Stream stream);
+void relu_backward(const float* grad_output, const std::uint32_t* mask, float* grad_input, std::int64_t count,
+                   Stream stream);
+void fill(float* output, float value, std::int64_t count, Stream stream);
+void copy(const float* input, float* output, std::int64_t count, Stream stream);
+
+// (batch, rows, columns) to (batch, columns, rows), of elements of 2 or 4 bytes.
+void transpose(const void* input, void* output, int element_bytes, std::int64_t batch, std::int64_t rows,
+               std::int64_t columns, Stream stream);
+
+}  // namespace cuda
+}  // namespace fastconv

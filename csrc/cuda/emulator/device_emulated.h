@@ -1,0 +1,104 @@
+// The device layer under g++: every call asks the emulator. device.h says what each does.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "cuda/emulator/grid.h"
+
+namespace fastconv {
+namespace cuda {
+
+inline int thread_x() { return emulator::thread->index; }
+inline int block_x() { return emulator::block->index; }
+inline int block_threads() { return emulator::block->threads; }
+inline int blocks() { return emulator::block->blocks; }
+inline int lane() { return thread_x() % 32; }
+inline int warp() { return thread_x() / 32; }
+
+template <class T>
+T* shared() {
+  return reinterpret_cast<T*>(emulator::block->shared);
+}
+
+// Unlike the hardware this does not forgive threads that have already returned: the others wait for ever.
+inline void sync() {
+  emulator::Block& b = *emulator::block;
+  const auto barrier = b.barriers;
+  emulator::made_progress();
+  if (++b.at_barrier == b.threads) {
+    b.at_barrier = 0;
+    ++b.barriers;
+  }
+  emulator::wait_until([&] { return b.barriers != barrier; });
+}
+
+inline void sync_warp() { emulator::exchange(0); }
+inline unsigned ballot(bool condition) {
+  const std::uint64_t* all = emulator::exchange(static_cast<std::uint64_t>(condition));
+  unsigned bits = 0;
+  for (int i = 0; i < 32; ++i) bits |= static_cast<unsigned>(all[i]) << i;
+  return bits;
+}
+template <class T>
+T shuffle(T value, int from_lane) {
+  T result;
+  std::memcpy(&result, &emulator::exchange(value)[from_lane % 32], sizeof(T));
+  return result;
+}
+template <class T>
+T shuffle_xor(T value, int mask) {
+  return shuffle(value, lane() ^ mask);
+}
+
+inline void check_aligned(const void* p, std::size_t bytes) {
+  if (reinterpret_cast<std::uintptr_t>(p) % bytes != 0) emulator::fail("misaligned address");
+}
+template <class P, class T>
+P load(const T* from) {
+  check_aligned(from, sizeof(P));
+  P pack;
+  std::memcpy(&pack, from, sizeof(P));
+  return pack;
+}
+template <class P, class T>
+void store(T* to, const P& pack) {
+  check_aligned(to, sizeof(P));
+  std::memcpy(to, &pack, sizeof(P));
+}
+
+inline float multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
+
+namespace emulator {
+inline void land(const Copy& copy) {
+  if (copy.from)
+    std::memcpy(copy.to, copy.from, static_cast<std::size_t>(copy.bytes));
+  else
+    std::memset(copy.to, 0, static_cast<std::size_t>(copy.bytes));
+}
+}  // namespace emulator
+
+template <int bytes>
+void cp_async(void* to, const void* from, bool valid) {
+  static_assert(bytes == 4 || bytes == 8 || bytes == 16, "what the instruction can copy");
+  check_aligned(to, bytes);
+  check_aligned(from, bytes);
+  const emulator::Copy copy{to, valid ? from : nullptr, bytes};
+  if (emulator::mode().late_landing)
+    emulator::thread->landing.back().push_back(copy);
+  else
+    emulator::land(copy);
+}
+inline void cp_async_commit() { emulator::thread->landing.emplace_back(); }
+template <int groups_on_the_way>
+void cp_async_wait() {
+  auto& groups = emulator::thread->landing;  // the last one is still open and does not count
+  while (groups.size() > groups_on_the_way + 1) {
+    for (const emulator::Copy& copy : groups.front()) emulator::land(copy);
+    groups.erase(groups.begin());
+  }
+}
+
+}  // namespace cuda
+}  // namespace fastconv

@@ -1,0 +1,56 @@
+"""The CUDA module: kernels on device addresses. `_cuda_emulated` is the same source on the CPU, for tests.
+
+Arrays are addresses (int) of contiguous memory on the current device: activations (N, H, W, C), weights
+(O, KH, KW, C/groups), float32 where nothing else is said. 0 stands for an array that is left out. `stream` is a
+cudaStream_t as an int. Nothing here allocates or waits for the GPU. `fastconv.cuda` is the layer that looks at arrays.
+"""
+
+from typing import TypedDict, final
+
+_Shape2 = tuple[int, int]
+_Shape4 = tuple[int, int, int, int]
+
+class _Properties(TypedDict):
+    name: str
+    compute_capability: tuple[int, int]
+    multiprocessors: int
+    memory_bytes: int
+
+architectures: str
+emulated: bool
+
+def device_count() -> int: ...
+def driver_status() -> str: ...
+def device_properties(device: int) -> _Properties: ...
+def set_emulation(*, late_landing: bool, backwards: bool) -> None:
+    """Of the emulator only: when asynchronous copies land, and in which order threads and blocks run."""
+
+@final
+class Conv2dShape:
+    """A judged convolution; shapes are (N, C, H, W) and (O, C/groups, KH, KW), whatever the order in memory."""
+    def __init__(
+        self,
+        input_shape: _Shape4,
+        weight_shape: _Shape4,
+        stride: _Shape2,
+        padding: tuple[_Shape2, _Shape2] | str,
+        dilation: _Shape2,
+        groups: int,
+        op: str = "conv2d",
+    ) -> None: ...
+    @property
+    def input_shape(self) -> _Shape4: ...
+    @property
+    def weight_shape(self) -> _Shape4: ...
+    @property
+    def output_shape(self) -> _Shape4: ...
+
+def conv2d_forward(
+    shape: Conv2dShape, input: int, weight: int, bias: int, output: int, *, relu: bool, stream: int
+) -> None: ...
+def relu_forward(input: int, output: int, mask: int, count: int, *, stream: int) -> None: ...
+def relu_backward(grad_output: int, mask: int, grad_input: int, count: int, *, stream: int) -> None: ...
+def fill(output: int, value: float, count: int, *, stream: int) -> None: ...
+def copy(input: int, output: int, count: int, *, stream: int) -> None: ...
+def transpose(input: int, output: int, element_bytes: int, batch: int, rows: int, columns: int, *, stream: int) -> None:
+    """(batch, rows, columns) to (batch, columns, rows), of elements of 2 or 4 bytes."""

@@ -1,0 +1,29 @@
+"""Kernels for NVIDIA GPUs on arrays of CuPy, PyTorch or anything with `__cuda_array_interface__`.
+
+The functions here are the layer right above the kernels. Images are (N, H, W, C), weights (O, KH, KW, C/groups), both
+float32 and C-contiguous; nothing is converted. Work is put on the stream that is current in the library of the
+input, results are allocated by that library, and no call waits for the GPU.
+
+Without a GPU this package still imports: `device_count()` is 0 and `status()` says why.
+"""
+
+from __future__ import annotations
+
+from fastconv.cuda.conv2d import conv2d
+from fastconv.cuda.elementwise import copy, fill, nchw_to_nhwc, nhwc_to_nchw, relu, relu_backward
+from fastconv.cuda.error import CudaError
+from fastconv.cuda.native import device_count, device_properties, status
+
+__all__ = [
+    "CudaError",
+    "conv2d",
+    "copy",
+    "device_count",
+    "device_properties",
+    "fill",
+    "nchw_to_nhwc",
+    "nhwc_to_nchw",
+    "relu",
+    "relu_backward",
+    "status",
+]

@@ -1,0 +1,44 @@
+"""The emulator as a fixture, in every mode in which hardware may differ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import cuda_emulator
+from fastconv.cuda import native
+
+MODES = [(False, False), (False, True), (True, False), (True, True)]
+
+
+@pytest.fixture(scope="session")
+def emulated_module() -> ModuleType:
+    """The compiled module; FASTCONV_TEST_EMULATOR may name one that is built already."""
+    ready = os.environ.get("FASTCONV_TEST_EMULATOR")
+    if ready:
+        return cuda_emulator.load(Path(ready))
+    try:
+        return cuda_emulator.load(cuda_emulator.build())
+    except cuda_emulator.CannotBuild as reason:
+        pytest.skip(f"the CUDA emulator {reason}")
+
+
+@pytest.fixture
+def emulated(emulated_module: ModuleType) -> Iterator[ModuleType]:
+    """`fastconv.cuda` runs in the emulator for the time of the test: copies land early, threads run forwards."""
+    emulated_module.set_emulation(late_landing=False, backwards=False)
+    native.use(emulated_module)
+    yield emulated_module
+    native.use(None)
+
+
+@pytest.fixture(params=MODES, ids=["early", "early-backwards", "late", "late-backwards"])
+def any_mode(emulated: ModuleType, request: pytest.FixtureRequest) -> ModuleType:
+    """As `emulated`, once in every mode."""
+    late, backwards = request.param
+    emulated.set_emulation(late_landing=late, backwards=backwards)
+    return emulated

@@ -1,0 +1,99 @@
+"""Does the emulator find bugs? Each one here is planted into a copy of a kernel; the tests must then fail.
+
+Only a few are tried by default, since each compiles a kernel; FASTCONV_TEST_PLANTED=all tries every one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import cuda_emulator
+
+CONV = "conv2d_forward_simt.h", "conv2d_forward.cu", "test_conv2d.py"
+GEOMETRY = "conv2d_geometry.h", "conv2d_forward.cu", "test_conv2d.py"
+ELEMENTWISE = "elementwise.h", "elementwise.cu", "test_elementwise.py"
+TRANSPOSE = "transpose.h", "transpose.cu", "test_elementwise.py"
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`before` in a kernel becomes `after`; `files` are the kernel, its driver and the tests that must fail."""
+
+    name: str
+    files: tuple[str, str, str]
+    before: str
+    after: str
+    by_default: bool = False
+
+
+BUGS = [
+    Bug("no barrier before a slab is read", CONV, "    sync();", "    ", by_default=True),
+    Bug("a wait that is too short", CONV, "cp_async_wait<0>", "cp_async_wait<1>", by_default=True),
+    Bug("copies over the stage that is read", CONV, "(slab + 1) % 2 * Tile", "slab % 2 * Tile", by_default=True),
+    Bug("the last slab reads past the filter", CONV, "const bool exists = at.kh < g.kh;", "const bool exists = true;"),
+    Bug("one stage only is read", CONV, "float* rows = stages + slab % 2", "float* rows = stages + 0"),
+    Bug("columns of the warp forgotten", CONV, "warp() % 2 * (Tile::kColumns / 2) + ", ""),
+    Bug("rows beyond the last are stored", CONV, "row >= g.output_pixels) continue", "row < 0) continue"),
+    Bug("columns beyond the group are stored", CONV, "column >= g.ocg) continue", "column < 0) continue"),
+    Bug("bias of the wrong group", CONV, "p.bias[channel]", "p.bias[column]"),
+    Bug("NaN becomes 0", CONV, "y > 0 || y != y ? y : 0", "y > 0 ? y : 0"),
+    Bug("padding reads weights", CONV, "if (y != y) y = ", "if (false) y = "),
+    Bug("stride of the other axis", GEOMETRY, "ow * g.stride_w", "ow * g.stride_h"),
+    Bug("padding of the other axis", GEOMETRY, "g.pad_left}", "g.pad_top}"),
+    Bug("no lower bound", GEOMETRY, "static_cast<std::uint32_t>(w) < static_cast<std::uint32_t>(g.iw)", "w < g.iw"),
+    Bug("taps are not counted on", GEOMETRY, "kw = 0, ++kh", "kw = 0"),
+    Bug("bits of a word come too early", ELEMENTWISE, "bits |= shuffle_xor(bits, 4);", ""),
+    Bug("no barrier between rows and columns", TRANSPOSE, "  sync();", "  "),
+]
+SELECTED = BUGS if os.environ.get("FASTCONV_TEST_PLANTED") == "all" else [bug for bug in BUGS if bug.by_default]
+
+
+def compile_with(bug: Bug, folder: Path) -> Path:
+    """The emulator with one kernel replaced."""
+    build = cuda_emulator.build().parent
+    kernel, driver, _ = bug.files
+    source = (cuda_emulator.ROOT / "csrc" / "cuda" / "kernels" / kernel).read_text()
+    assert source.count(bug.before) == 1, "the line that this bug replaces has changed"
+    patched = folder / "cuda" / "kernels" / kernel
+    patched.parent.mkdir(parents=True)
+    patched.write_text(source.replace(bug.before, bug.after))
+
+    commands = json.loads((build / "compile_commands.json").read_text())
+    (entry,) = (c for c in commands if c["file"].endswith(f"/csrc/cuda/{driver}"))
+    command = shlex.split(entry["command"])
+    command[command.index("-o") + 1] = str(folder / "driver.o")
+    first = next(i for i, word in enumerate(command) if word.startswith("-I"))
+    command.insert(first, f"-I{folder}")
+    subprocess.run(command, cwd=build, check=True)
+    objects = [str(build / c["output"]) for c in commands if c is not entry and (build / c["output"]).exists()]
+    library = folder / f"{cuda_emulator.NAME}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    cache = (build / "CMakeCache.txt").read_text().splitlines()
+    compiler = next(line.partition("=")[2] for line in cache if line.startswith("CMAKE_CXX_COMPILER:"))
+    subprocess.run([compiler, "-shared", "-o", str(library), str(folder / "driver.o"), *objects], check=True)
+    return library
+
+
+@pytest.mark.parametrize("bug", SELECTED, ids=lambda bug: bug.name.replace(" ", "-"))
+def test_the_emulator_finds(bug: Bug, emulated_module: ModuleType, tmp_path: Path) -> None:
+    library = compile_with(bug, tmp_path)
+    tests = Path(__file__).parent / bug.files[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--timeout=60", str(tests)],
+        env={**os.environ, "FASTCONV_TEST_EMULATOR": str(library)},
+        cwd=cuda_emulator.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode not in {0, 2, 3, 4, 5}, done.stdout[-2000:]
+    assert "failed" in done.stdout or done.returncode < 0, done.stdout[-2000:]

@@ -1,0 +1,40 @@
+"""Convolutions chosen to meet every tail and border of the GPU kernels, and how to compare."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conv2d_cases import Geometry
+
+# Tiles are 128 rows by 16, 64 or 128 columns, the depth goes in slabs of 8, channels in fours where they divide.
+CASES = [
+    Geometry(8, 16, (9, 7), (3, 3), padding=((1, 1), (1, 1))),
+    Geometry(3, 5, (9, 7), (3, 3), stride=(2, 1), padding=((0, 1), (2, 1)), dilation=(1, 2)),
+    Geometry(12, 130, (11, 13), (3, 2), stride=(1, 2), padding=((1, 1), (1, 0)), dilation=(2, 1)),
+    Geometry(4, 70, (17, 16), (1, 1), batch=1),
+    Geometry(12, 6, (5, 6), (3, 3), padding=((1, 1), (1, 1)), groups=3),
+    Geometry(6, 6, (6, 5), (3, 3), padding=((1, 1), (1, 1)), groups=6),
+    Geometry(16, 17, (12, 12), (5, 5), stride=(3, 2), padding=((2, 2), (2, 2))),
+    Geometry(1, 1, (1, 1), (1, 1), batch=3),
+    Geometry(5, 7, (4, 3), (7, 7), padding=((5, 4), (6, 3))),
+    Geometry(20, 33, (8, 9), (3, 3), dilation=(3, 2), padding=((2, 4), (1, 3))),
+    Geometry(8, 4, (6, 6), (3, 3), padding=((1, 1), (1, 1)), batch=0),
+]
+
+
+def to_nhwc(a: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Images to (N, H, W, C), weights to (O, KH, KW, C/groups)."""
+    return np.ascontiguousarray(a.transpose(0, 2, 3, 1))
+
+
+def to_nchw(a: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.ascontiguousarray(a.transpose(0, 3, 1, 2))
+
+
+def relative_error(got: NDArray[np.floating], expected: NDArray[np.float64]) -> float:
+    """In the 2-norm; NaN in the result is an error of infinity."""
+    if expected.size == 0:
+        return 0.0
+    error = np.linalg.norm(got.astype(np.float64) - expected) / max(np.linalg.norm(expected), 1e-30)
+    return float(error) if np.isfinite(error) else float("inf")
