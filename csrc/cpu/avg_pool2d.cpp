@@ -47,20 +47,21 @@ void pool_beside(const Pool2dShape& s, const Counts<T>& counts, const T* input, 
   const auto kernel = active_kernel_set<T>().pool.avg_nhwc;
   const std::int64_t pixels = s.ih * s.iw, windows = s.oh * s.ow;
   using Beside = PlanesBeside<T>;
-  Beside(s, false).for_each([&](std::int64_t first, std::int64_t count, T* room) {
+  Beside(s, false, false).for_each([&](const typename Beside::Band& band) {
     AvgPoolArgs<T> a{};
     a.windows = pool_windows(s);
     a.counted_rows = counts.rows, a.counted_columns = counts.columns;
-    a.pixel = Beside::kPlanes, a.channels = count;
-    a.input = room;
-    T* values = room + pixels * a.pixel;
-    Beside::gather(input + first * pixels, count, pixels, room);
-    for (std::int64_t oh = 0; oh < s.oh; ++oh) {
-      a.run = {oh, 1, 0, s.ow};
-      a.output = values + oh * s.ow * a.pixel;
+    a.pixel = Beside::kPlanes, a.channels = band.planes;
+    a.input = band.pixels - band.read.first * s.iw * a.pixel;
+    Beside::gather(input + band.plane * pixels + band.read.first * s.iw, band.planes, pixels, band.read.count * s.iw,
+                   band.pixels);
+    for (std::int64_t i = 0; i < band.written.count; ++i) {
+      a.run = {band.written.first + i, 1, 0, s.ow};
+      a.output = band.results + i * s.ow * a.pixel;
       kernel(a);
     }
-    Beside::scatter(values, count, windows, output + first * windows);
+    Beside::scatter(band.results, band.planes, windows, band.written.count * s.ow,
+                    output + band.plane * windows + band.written.first * s.ow);
   });
 }
 
@@ -69,20 +70,21 @@ void spread_beside(const Pool2dShape& s, const Counts<T>& counts, const T* grad_
   const auto kernel = active_kernel_set<T>().pool.avg_backward_nhwc;
   const std::int64_t pixels = s.ih * s.iw, windows = s.oh * s.ow;
   using Beside = PlanesBeside<T>;
-  Beside(s, false).for_each([&](std::int64_t first, std::int64_t count, T* room) {
+  Beside(s, true, false).for_each([&](const typename Beside::Band& band) {
     AvgPoolBackwardArgs<T> a{};
     a.windows = pool_windows(s);
     a.counted_rows = counts.rows, a.counted_columns = counts.columns;
-    a.pixel = Beside::kPlanes, a.channels = count;
-    T* grads = room + pixels * a.pixel;
-    Beside::gather(grad_output + first * windows, count, windows, grads);
-    a.grad_output = grads;
-    for (std::int64_t ih = 0; ih < s.ih; ++ih) {
-      a.run = {ih, 1, 0, s.iw};
-      a.grad_input = room + ih * s.iw * a.pixel;
+    a.pixel = Beside::kPlanes, a.channels = band.planes;
+    a.grad_output = band.pixels - band.read.first * s.ow * a.pixel;
+    Beside::gather(grad_output + band.plane * windows + band.read.first * s.ow, band.planes, windows,
+                   band.read.count * s.ow, band.pixels);
+    for (std::int64_t i = 0; i < band.written.count; ++i) {
+      a.run = {band.written.first + i, 1, 0, s.iw};
+      a.grad_input = band.results + i * s.iw * a.pixel;
       kernel(a);
     }
-    Beside::scatter(room, count, pixels, grad_input + first * pixels);
+    Beside::scatter(band.results, band.planes, pixels, band.written.count * s.iw,
+                    grad_input + band.plane * pixels + band.written.first * s.iw);
   });
 }
 

@@ -111,22 +111,23 @@ void pool_beside(const Pool2dShape& s, const T* input, T* output, std::int32_t* 
   const auto kernel = active_kernel_set<T>().pool.max_nhwc;
   const std::int64_t pixels = s.ih * s.iw, windows = s.oh * s.ow;
   using Beside = PlanesBeside<T>;
-  Beside(s, indices != nullptr).for_each([&](std::int64_t first, std::int64_t count, T* room) {
+  Beside(s, false, indices != nullptr).for_each([&](const typename Beside::Band& band) {
     MaxPoolArgs<T> a{};
     a.windows = pool_windows(s);
-    a.pixel = Beside::kPlanes, a.channels = count;
-    a.input = room;
-    T* values = room + pixels * a.pixel;
-    auto* places = reinterpret_cast<std::int32_t*>(values + windows * a.pixel);
-    Beside::gather(input + first * pixels, count, pixels, room);
-    for (std::int64_t oh = 0; oh < s.oh; ++oh) {
-      a.run = {oh, 1, 0, s.ow};
-      a.output = values + oh * s.ow * a.pixel;
-      a.indices = indices ? places + oh * s.ow * a.pixel : nullptr;
+    a.pixel = Beside::kPlanes, a.channels = band.planes;
+    a.input = band.pixels - band.read.first * s.iw * a.pixel;
+    const std::int64_t count = band.written.count * s.ow, at = band.plane * windows + band.written.first * s.ow;
+    auto* places = reinterpret_cast<std::int32_t*>(band.results + count * a.pixel);
+    Beside::gather(input + band.plane * pixels + band.read.first * s.iw, band.planes, pixels, band.read.count * s.iw,
+                   band.pixels);
+    for (std::int64_t i = 0; i < band.written.count; ++i) {
+      a.run = {band.written.first + i, 1, 0, s.ow};
+      a.output = band.results + i * s.ow * a.pixel;
+      a.indices = indices ? places + i * s.ow * a.pixel : nullptr;
       kernel(a);
     }
-    Beside::scatter(values, count, windows, output + first * windows);
-    if (indices) Beside::scatter(places, count, windows, indices + first * windows);
+    Beside::scatter(band.results, band.planes, windows, count, output + at);
+    if (indices) Beside::scatter(places, band.planes, windows, count, indices + at);
   });
 }
 

@@ -1,6 +1,7 @@
-// Small planes side by side: their rows have too few windows for the vector lanes, and windows at borders are computed
-// one by one. So as many planes as a cache line has elements are turned to channels last in scratch that stays in the
-// L2 cache, pooled by those kernels, and turned back.
+// Planes side by side: small ones have too few windows in a row for the vector lanes, windows at borders are computed
+// one by one, and those further apart than two columns are read lane by lane. So a band of rows of as many planes as a
+// cache line has elements is turned to channels last in scratch that stays in the L2 cache, pooled by those kernels,
+// and turned back.
 #pragma once
 
 #include <algorithm>
@@ -16,39 +17,55 @@ class PlanesBeside {
  public:
   static constexpr auto kPlanes = static_cast<std::int64_t>(kAlignment / sizeof(T));
 
-  PlanesBeside(const Pool2dShape& s, bool places)
-      : planes_(s.n * s.c),
-        bytes_(beside_bytes(s, places)),
+  PlanesBeside(const Pool2dShape& s, bool backward, bool places)
+      : s_(s),
+        backward_(backward),
+        plan_(plan_beside(s, backward, places)),
         threads_(pool_threads(s, sizeof(T))),
-        memory_(static_cast<std::size_t>(threads_ * bytes_)) {}
+        memory_(static_cast<std::size_t>(threads_ * plan_.bytes)) {}
 
-  // body(first plane, planes, scratch) for all planes.
+  struct Band {
+    std::int64_t plane, planes;  // the first, and how many
+    Span written, read;          // rows
+    T *pixels, *results;         // scratch for either
+  };
+
+  // body(band) for all bands of all planes.
   template <class Body>
   void for_each(Body&& body) const {
-    parallel_for(ceil_div(planes_, kPlanes), threads_, [&](std::int64_t task, int thread) {
-      const std::int64_t first = task * kPlanes;
-      body(first, std::min(kPlanes, planes_ - first), reinterpret_cast<T*>(memory_.as<char>() + thread * bytes_));
+    const std::int64_t planes = s_.n * s_.c, rows = backward_ ? s_.ih : s_.oh;
+    parallel_for(ceil_div(planes, kPlanes) * plan_.bands, threads_, [&](std::int64_t task, int thread) {
+      Band band{};
+      band.plane = task / plan_.bands * kPlanes;
+      band.planes = std::min(kPlanes, planes - band.plane);
+      band.written.first = task % plan_.bands * plan_.rows;
+      band.written.count = std::min(plan_.rows, rows - band.written.first);
+      if (band.written.count <= 0) return;
+      band.read = rows_for(s_, backward_, band.written);
+      band.pixels = reinterpret_cast<T*>(memory_.as<char>() + thread * plan_.bytes);
+      band.results = band.pixels + plan_.read_rows * (backward_ ? s_.ow : s_.iw) * kPlanes;
+      body(band);
     });
   }
 
   // Elements of either dtype move as they are.
   template <class U>
-  static void gather(const U* planes, std::int64_t count, std::int64_t pixels, U* pixels_beside) {
-    active_kernel_set<U>().conv.transpose(planes, count, pixels, pixels, pixels_beside, kPlanes);
+  static void gather(const U* planes, std::int64_t count, std::int64_t plane, std::int64_t pixels, U* pixels_beside) {
+    active_kernel_set<U>().conv.transpose(planes, count, pixels, plane, pixels_beside, kPlanes);
   }
   template <class U>
-  static void scatter(const U* pixels_beside, std::int64_t count, std::int64_t pixels, U* planes) {
-    active_kernel_set<U>().conv.transpose(pixels_beside, pixels, count, kPlanes, planes, pixels);
+  static void scatter(const U* pixels_beside, std::int64_t count, std::int64_t plane, std::int64_t pixels, U* planes) {
+    active_kernel_set<U>().conv.transpose(pixels_beside, pixels, count, kPlanes, planes, plane);
   }
-  static void gather(const std::int32_t* places, std::int64_t count, std::int64_t pixels, std::int32_t* beside) {
-    gather(reinterpret_cast<const float*>(places), count, pixels, reinterpret_cast<float*>(beside));
-  }
-  static void scatter(const std::int32_t* beside, std::int64_t count, std::int64_t pixels, std::int32_t* places) {
-    scatter(reinterpret_cast<const float*>(beside), count, pixels, reinterpret_cast<float*>(places));
+  static void scatter(const std::int32_t* beside, std::int64_t count, std::int64_t plane, std::int64_t pixels,
+                      std::int32_t* places) {
+    scatter(reinterpret_cast<const float*>(beside), count, plane, pixels, reinterpret_cast<float*>(places));
   }
 
  private:
-  std::int64_t planes_, bytes_;
+  const Pool2dShape& s_;
+  bool backward_;
+  BesidePlan plan_;
   int threads_;
   Scratch memory_;
 };

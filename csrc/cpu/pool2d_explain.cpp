@@ -38,8 +38,8 @@ Pool2dExplanation explain_pool2d(const Pool2dShape& s, PoolPass pass, Layout lay
   const std::int64_t counts = maximum ? 0 : block((s.oh + s.ow) * item);
   const bool places = place_size > 0, taps = place_size == 1;
   if (backward ? !maximum && backward_beside(s, layout) : !taps && forward_beside(s, layout, places)) {
-    e.kernel = "small planes side by side in the vector lanes";
-    e.scratch_bytes = block(plan.threads * beside_bytes(s, places)) + counts;
+    e.kernel = "planes side by side in the vector lanes";
+    e.scratch_bytes = block(plan.threads * plan_beside(s, backward, places).bytes) + counts;
     return e;
   }
   const bool scatters = pass == PoolPass::max_backward && !max_backward_gathers(s, plan);

@@ -216,6 +216,42 @@ def test_bits_do_not_depend_on_threads_or_the_batch(kernel: int, layout: str, rn
     assert parts == results[0]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "stride": 3},
+        {"kernel_size": (4, 5), "stride": (2, 3), "padding": (2, 1), "ceil_mode": True},
+        {"kernel_size": (1, 2), "stride": 4, "padding": (0, 1)},
+        {"kernel_size": (9, 3), "stride": (1, 5), "padding": (4, 0)},
+    ],
+    ids=str,
+)
+def test_bands_of_wide_planes(options: dict, dtype: np.dtype, rng: np.random.Generator) -> None:
+    """Every row as in channels last, which the cases above hold to the definition."""
+    x = rng.integers(-99, 99, (2, 37, 131, 173)).astype(dtype)
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    window = options["kernel_size"], options["stride"], options.get("padding", 0)
+    assert "side by side" in fastconv.explain("avg_pool2d", x, *window)["kernel"]
+
+    def planes(y: NDArray) -> NDArray:
+        return y.transpose(0, 3, 1, 2)
+
+    for count in (1, 3):
+        with fastconv.threads(count):
+            pooled, where = ops.max_pool2d(x, **options, return_indices=True)
+            expected, places = ops.max_pool2d(last, **options, return_indices=True, layout="NHWC")
+            np.testing.assert_array_equal(pooled, planes(expected))
+            np.testing.assert_array_equal(where, planes(places))
+            np.testing.assert_array_equal(ops.max_pool2d(x, **options), planes(expected))
+            mean = ops.avg_pool2d(x, **options)
+            np.testing.assert_array_equal(mean, planes(ops.avg_pool2d(last, **options, layout="NHWC")))
+            grad = np.round(mean * 8)
+            spread = ops.avg_pool2d_backward(
+                np.ascontiguousarray(grad.transpose(0, 2, 3, 1)), last.shape, **options, layout="NHWC"
+            )
+            np.testing.assert_array_equal(ops.avg_pool2d_backward(grad, x.shape, **options), planes(spread))
+
+
 def all_passes(x: NDArray, shape: _core.Pool2dShape, layout: str, offset: int) -> list[NDArray]:
     """Results that begin `offset` bytes behind a cache line."""
 
