@@ -83,6 +83,10 @@ def test_saliency_is_the_largest_gradient(rng: np.random.Generator) -> None:
     step[1, 4, 5] = 1e-6
     slopes = [(model(x[None] + s)[0, 2] - model(x[None])[0, 2]) / 1e-6 for s in (step, step[::-1])]
     assert viz.saliency(model, x, 2)[4, 5] == pytest.approx(np.abs(slopes).max(), rel=1e-4)
+    copies = viz.saliency(model, x, 2, samples=7)
+    np.testing.assert_allclose(copies, viz.saliency(model, x, 2), rtol=1e-5)  # a linear network's gradient is the same
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        viz.saliency(model, x, 2, samples=0)
 
 
 def test_maximal_input_excites_the_unit() -> None:

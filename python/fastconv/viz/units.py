@@ -120,7 +120,16 @@ def show_most_exciting(model: Model, images: NDArray[Any], layer: str, units: Se
     return show_images(rows, titles, columns=max(1, len(rows) // max(1, len(units))))
 
 
-def saliency(model: Model, image: NDArray[Any], unit: int, layer: str | None = None) -> NDArray[Any]:
+def saliency(
+    model: Model,
+    image: NDArray[Any],
+    unit: int,
+    layer: str | None = None,
+    *,
+    samples: int = 1,
+    noise: float = 0.2,
+    seed: int | np.random.Generator = 0,
+) -> NDArray[Any]:
     """Return how much each pixel matters to a unit: the largest gradient over the colours.
 
     Parameters
@@ -133,19 +142,34 @@ def saliency(model: Model, image: NDArray[Any], unit: int, layer: str | None = N
         The class, or the channel of `layer`.
     layer
         Default: the output.
+    samples
+        Mean gradient of so many copies, which takes out most of what differs from pixel to pixel by chance; 1 is the
+        gradient of the image itself.
+    noise, seed
+        What is added to each of several copies: normal, `noise` times the image's range.
 
     Returns
     -------
     ndarray, shape (H, W)
         max over c of |d unit / d image[c, y, x]|.
+
+    References
+    ----------
+    D. Smilkov et al., "SmoothGrad: removing noise by adding noise" (2017).
     """
-    _, grad = model.gradients(image[None], of={_layer_or_output(model, layer): unit})
-    return np.asarray(np.abs(grad[0]).max(axis=0))
+    if samples < 1:
+        raise ValueError(f"saliency: samples must be at least 1, got {samples}")
+    copies = image[None]
+    if samples > 1:
+        normal = np.random.default_rng(seed).standard_normal((samples, *image.shape))
+        copies = (image + noise * float(np.ptp(image)) * normal).astype(model.dtype)
+    _, grad = model.gradients(copies, of={_layer_or_output(model, layer): unit})
+    return np.asarray(np.abs(grad.mean(axis=0)).max(axis=0))
 
 
 def show_saliency(model: Model, images: NDArray[Any], units: Sequence[int], layer: str | None = None) -> Figure:
-    """Draw images above the saliency of each, towards one unit (class) for each; see `saliency`."""
-    maps = [saliency(model, image, unit, layer) for image, unit in zip(images, units, strict=True)]
+    """Draw images above the saliency of each, of 50 copies, towards one unit (class) for each; see `saliency`."""
+    maps = [saliency(model, image, unit, layer, samples=50) for image, unit in zip(images, units, strict=True)]
     titles = [f"towards {unit}" for unit in units]
     return show_images([*images, *maps], titles, columns=len(images))
 
@@ -198,7 +222,7 @@ def maximal_input(
         moved = np.roll(image, (down, across), (2, 3))
         _, grad = model.gradients(moved, of=of)
         if not grad.any():  # behind a ReLU that gives 0 everywhere: look elsewhere, further away
-            moved = rng.standard_normal(moved.shape).astype(model.dtype)
+            moved = _blobs(rng, moved.shape).astype(model.dtype)
         length = float(np.sqrt(np.mean(np.square(grad, dtype=np.float64)))) or 1.0
         moved = (1 - decay) * (moved + rate / length * grad)
         image = np.roll(moved, (-down, -across), (2, 3)).astype(model.dtype)
@@ -212,6 +236,12 @@ def show_maximal_inputs(
     images = [maximal_input(model, unit, layer, steps=steps, seed=seed) for unit in units]
     scaled = [0.5 + image / (4 * float(image.std()) or 1.0) for image in images]
     return show_images(scaled, [str(unit) for unit in units], value_range=(0.0, 1.0))
+
+
+def _blobs(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Noise in squares of 4 x 4 pixels, as wide as strokes are: what wakes units that pixel noise does not."""
+    coarse = rng.standard_normal((*shape[:2], *(-(-size // 4) for size in shape[2:])))
+    return coarse.repeat(4, axis=2).repeat(4, axis=3)[:, :, : shape[2], : shape[3]]
 
 
 def _layer_or_output(model: Model, layer: str | None) -> Any:
