@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
-from fastconv import data, schedules, zoo
+from fastconv import data, zoo
 from fastconv.cli.example import new_folder, parser, save
 from fastconv.train import LearningRateScheduler
 from fastconv.viz.canvas import new_figure
@@ -33,20 +34,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     errors: dict[str, tuple[int, float]] = {}
     for name in NETWORKS:
         recipe = zoo.recipe(name, "mnist")
-        epochs = 1 if options.quick else options.epochs or recipe.epochs
+        recipe = replace(recipe, epochs=1 if options.quick else options.epochs or recipe.epochs)
         model = zoo.get(name)(seed=options.seed)
-        model.compile(recipe.optimizer, "cross_entropy", ["accuracy"])
-        steps = epochs * -(-len(x) // recipe.batch_size)
-        schedule = LearningRateScheduler(schedules.get(recipe.schedule, recipe.learning_rate, steps), per="batch")
+        model.compile(recipe.make_optimizer(), "cross_entropy", ["accuracy"])
         start = time.perf_counter()
         model.fit(
-            x, y, epochs=epochs, batch_size=recipe.batch_size, seed=options.seed, callbacks=[schedule], verbose=False
+            x,
+            y,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            augment=recipe.make_augmentation(),
+            callbacks=[LearningRateScheduler(recipe.make_schedule(len(x)), per="batch")],
+            seed=options.seed,
+            verbose=False,
         )
         seconds = time.perf_counter() - start
         train, test = (model.evaluate(*part)["accuracy"] for part in ((x, y), (x_test, y_test)))
         size = sum(parameter.size for parameter in model.parameters())
         errors[name] = size, 1 - test
-        print(f"{name:<12} {size:>10,} {epochs:>7} {seconds:>8.1f} {train:>8.2%} {test:>8.2%}", flush=True)
+        print(f"{name:<12} {size:>10,} {recipe.epochs:>7} {seconds:>8.1f} {train:>8.2%} {test:>8.2%}", flush=True)
 
     figure = new_figure(6.5, 4.0)
     axes = figure.subplots()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from fastconv import optim, schedules, zoo
 from fastconv.zoo import recipes
 
@@ -18,3 +21,17 @@ def test_every_recipe_can_be_used() -> None:
 
 def test_an_unknown_pair_gets_the_plain_one() -> None:
     assert zoo.recipe("lenet5", "anything") == zoo.Recipe()
+
+
+def test_recipes_make_what_training_takes() -> None:
+    recipe = zoo.Recipe(epochs=3, batch_size=32, optimizer="sgd", learning_rate=0.1, weight_decay=0.01, flip=True)
+    optimizer = recipe.make_optimizer()
+    assert (optimizer.name, optimizer.learning_rate, optimizer.weight_decay) == ("SGD", 0.1, 0.01)
+    schedule = recipe.make_schedule(65)  # 3 epochs of 3 batches
+    assert max(schedule(step) for step in range(9)) == pytest.approx(0.1, rel=0.01)
+    assert schedule(8) < 0.001
+    augment = recipe.make_augmentation()
+    assert augment is not None
+    assert augment(np.zeros((2, 1, 4, 4), np.float32), np.random.default_rng(0)).shape == (2, 1, 4, 4)
+    assert zoo.Recipe().make_augmentation() is None
+    assert zoo.recipe("cnn_6_12", "mnist").make_optimizer().learning_rate == 0.005

@@ -16,20 +16,12 @@ _FILE = "run.json"
 _DEFAULT_MODEL = {"digits": "digits_cnn", "mnist": "keras_mnist", "fashion-mnist": "fashion_cnn", "cifar10": "resnet20"}
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(zoo.Recipe):
     """Everything that the result depends on, beside the data themselves."""
 
     data: str
     model: str
-    epochs: int
-    batch_size: int
-    optimizer: str
-    learning_rate: float
-    schedule: str
-    weight_decay: float
-    shift: tuple[int, int]
-    flip: bool
     seed: int
 
     @classmethod

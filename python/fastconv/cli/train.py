@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastconv
-from fastconv import data, metrics, optim, schedules, zoo
+from fastconv import data, metrics, zoo
 from fastconv.cli.settings import Settings
 from fastconv.nn import Model
 from fastconv.train import CSVLogger, LearningRateScheduler, TerminateOnNaN, fit
@@ -31,9 +30,8 @@ def train(options: argparse.Namespace) -> int:
     rescale = data.Rescale(source.largest)
     x_train, x_judge = rescale(x), rescale(x_test)
     network = _build(settings, x.shape[1:], len(source.classes))
-    batches = math.ceil(len(x) / settings.batch_size)
-    schedule = schedules.get(settings.schedule, settings.learning_rate, settings.epochs * batches)
-    network.compile(_optimizer(settings), "cross_entropy", ["accuracy"])
+    schedule = settings.make_schedule(len(x))
+    network.compile(settings.make_optimizer(), "cross_entropy", ["accuracy"])
     out = _make_folder(options, settings)
     settings.store(out)
     _print_head(settings, network, len(x), len(x_test), x.shape[1:], out)
@@ -45,7 +43,7 @@ def train(options: argparse.Namespace) -> int:
         batch_size=settings.batch_size,
         validation_data=(x_judge, y_test),
         seed=settings.seed,
-        augment=_augmentation(settings),
+        augment=settings.make_augmentation(),
         callbacks=[LearningRateScheduler(schedule, per="batch"), TerminateOnNaN(), CSVLogger(out / "history.csv")],
         checkpoint=out / "checkpoints",
         resume=options.resume,
@@ -104,22 +102,6 @@ def _build(settings: Settings, image: tuple[int, ...], classes: int) -> Model:
     except ValueError as error:
         size = " x ".join(map(str, image))
         raise ValueError(f"--model: {settings.model} does not fit images of {size} ({error})") from None
-
-
-def _optimizer(settings: Settings) -> optim.Optimizer:
-    if settings.optimizer == "sgd":  # plain descent serves no one here
-        return optim.SGD(settings.learning_rate, 0.9, nesterov=True, weight_decay=settings.weight_decay)
-    optimizer = optim.get(settings.optimizer)
-    optimizer.learning_rate = settings.learning_rate
-    if settings.weight_decay:
-        optimizer.weight_decay = settings.weight_decay
-    return optimizer
-
-
-def _augmentation(settings: Settings) -> data.Compose | None:
-    changes: list[Any] = [data.RandomShift(settings.shift)] if any(settings.shift) else []
-    changes += [data.RandomFlip()] if settings.flip else []
-    return data.Compose(*changes) if changes else None
 
 
 def _print_head(
