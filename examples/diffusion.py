@@ -20,7 +20,7 @@ STEPS = 200
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options_parser = parser(__doc__)
-    options_parser.add_argument("--epochs", type=int, default=5, metavar="N", help="passes over the digits (5)")
+    options_parser.add_argument("--epochs", type=int, default=4, metavar="N", help="passes over the digits (4)")
     options = options_parser.parse_args(arguments)
     out = new_folder(options, "diffusion")
     (x, _), _ = data.load_mnist(options.data_dir, download=options.download)
@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rng = np.random.default_rng(options.seed)
 
     model = zoo.denoising_unet((1, 28, 28), width=32, depth=2, seed=options.seed)
-    model.compile("adam", "mse")
+    adam = optim.Adam()
+    model.compile(adam, "mse")
     signal = kept_signal()
     batch, epochs = 64, 1 if options.quick else options.epochs
     total = epochs * (len(images) // batch)
@@ -38,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for epoch in range(epochs):
         order = rng.permutation(len(images))
         for start in range(0, len(images) - batch + 1, batch):
-            assert isinstance(model.optimizer, optim.Optimizer)
-            model.optimizer.learning_rate = rate(len(losses))
+            adam.learning_rate = rate(len(losses))
             clean = images[order[start : start + batch]]
             t = rng.integers(0, STEPS, batch)
             noise = rng.standard_normal(clean.shape, dtype=np.float32)
@@ -47,15 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             losses.append(model.train_on_batch((noisy, time_of(t)), noise)["loss"])
         print(f"epoch {epoch + 1}/{epochs}  loss {np.mean(losses[-(len(images) // batch) :]):.4f}", flush=True)
 
+    model.save(out / "diffusion.safetensors")
+
     side = 2 if options.quick else 8
     digits, course = sample(model, signal, side * side, rng)
-    print(
-        f"{side * side} digits made in {STEPS} steps from noise: {np.mean(digits > 0):.1%} of their pixels are ink, "
-        f"{np.mean(images > 0):.1%} of the real ones'"
-    )
-    sheet = viz.sheet(digits[:, 0], side)
-    save(viz.show_images([np.nan_to_num(sheet, nan=1.0)], value_range=(-1, 1), columns=1), out / "digits.png")
-    save(viz.show_images(course, value_range=(-1, 1), columns=len(course)), out / "course.png")
+    ink = [np.mean(some > 0) for some in (images, digits)]
+    print(f"{side * side} digits made of noise in {STEPS} steps: {ink[1]:.1%} ink, as real ones have {ink[0]:.1%}")
+    sheets = [np.nan_to_num(viz.sheet(some[: side * side, 0], side), nan=0.0) for some in (images, digits)]
+    titles = ["from MNIST", "made by the network"]
+    save(viz.show_images(sheets, titles, value_range=(-1, 1)), out / "digits.png")
+    titles = [f"{steps} of {STEPS} steps" for steps in range(0, STEPS + 1, STEPS // (len(course) - 1))]
+    save(viz.show_images(course, titles, len(course), value_range=(-1, 1)), out / "course.png")
 
 
 def kept_signal() -> np.ndarray:

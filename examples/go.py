@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import data, schedules, zoo
+from fastconv import data, ops, schedules, zoo
 from fastconv.cli.example import new_folder, parser, save
 from fastconv.train import LearningRateScheduler
 from fastconv.viz.canvas import new_figure
@@ -43,31 +43,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     found = model.predict(planes_test)
     ranks = (found > found[np.arange(held_out), moves_test][:, None]).sum(axis=1)
+    beside = stones_in_danger_beside(planes_test)
     print(
-        f"best move found for {np.mean(ranks == 0):.2%} of {held_out:,} held-out positions, among the best five for "
-        f"{np.mean(ranks < 5):.2%}"
+        f"the move that captures most, in {held_out:,} held-out positions:\n"
+        f"  any empty point at random           {np.mean(1 / np.sum(boards_test == 0, axis=(1, 2))):7.2%}\n"
+        f"  a point that captures, at random    {np.mean(1 / np.sum(beside > 0, axis=1)):7.2%}\n"
+        f"  most stones in danger just beside   {np.mean(beside.argmax(axis=1) == moves_test):7.2%}\n"
+        f"  the network                         {np.mean(ranks == 0):7.2%}\n"
+        f"  one of its five best                {np.mean(ranks < 5):7.2%}"
     )
 
-    figure = new_figure(12, 4.4)
-    for axes, board, scores, move in zip(figure.subplots(1, 3), boards_test, found, moves_test, strict=False):
-        draw(axes, board, scores.reshape(board.shape), int(move))
+    figure = new_figure(13, 5.2)
+    shares = np.exp(found - found.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    hardest = np.argsort(shares.max(axis=1))[:3]  # the moves it is least sure of
+    for axes, place in zip(figure.subplots(1, 3), hardest, strict=True):
+        draw(axes, boards_test[place], shares[place].reshape(boards_test.shape[1:]), int(moves_test[place]))
+    figure.suptitle("black to move: the network's probability of each move (red), the right move (green ring)")
     save(figure, out / "go.png")
 
 
-def draw(axes: Any, board: np.ndarray, scores: np.ndarray, move: int) -> None:
-    """The stones (black to move), where the network would play (red), and the right move (green ring)."""
-    size = len(board)
-    share = np.exp(scores - scores.max())
-    axes.imshow(share / share.sum(), cmap="Reds", vmin=0, vmax=1)
-    axes.set_facecolor("0.9")
+def stones_in_danger_beside(planes: np.ndarray) -> np.ndarray:
+    """A rule without chains, by one convolution: enemy stones with a single liberty around each empty point."""
+    cross = np.array([[[[0, 1, 0], [1, 0, 1], [0, 1, 0]]]], np.float32)
+    danger = planes[:, 1:2] * planes[:, 12:13]
+    beside = ops.conv2d(danger, cross, padding=1) * planes[:, 2:3]
+    return np.asarray(beside.reshape(len(planes), -1))
+
+
+def draw(axes: Any, board: np.ndarray, shares: np.ndarray, move: int) -> None:
+    size, (row, column) = len(board), divmod(move, len(board))
+    axes.set_facecolor("#f2dcae")
+    axes.hlines(range(size), 0, size - 1, color="0.55", linewidth=0.6)
+    axes.vlines(range(size), 0, size - 1, color="0.55", linewidth=0.6)
     for colour, stone in (("black", 1), ("white", -1)):
-        row, column = np.nonzero(board == stone)
-        axes.scatter(column, row, s=90, c=colour, edgecolors="black", linewidths=0.6)
-    axes.scatter(move % size, move // size, s=140, facecolors="none", edgecolors="tab:green", linewidths=2.5)
-    axes.set_xticks(range(size), [])
-    axes.set_yticks(range(size), [])
-    axes.grid(color="0.7", linewidth=0.5)
-    axes.set_axisbelow(True)
+        y, x = np.nonzero(board == stone)
+        axes.scatter(x, y, s=100, c=colour, edgecolors="black", linewidths=0.6, zorder=2)
+    y, x = np.nonzero(shares > 0.005)
+    axes.scatter(x, y, s=110, marker="s", c=shares[y, x], cmap="Reds", vmin=-0.2, vmax=1, zorder=3)
+    axes.scatter(column, row, s=210, facecolors="none", edgecolors="tab:green", linewidths=2.5, zorder=4)
+    first, chosen = divmod(int(shares.argmax()), size)
+    right = "right" if (first, chosen) == (row, column) else "wrong"
+    axes.set_title(f"its choice: {shares.max():.0%}, {right}; the right move: {shares[row, column]:.0%}", fontsize=10)
+    axes.set(xticks=[], yticks=[], xlim=(-0.8, size - 0.2), ylim=(size - 0.2, -0.8), aspect="equal")
 
 
 if __name__ == "__main__":

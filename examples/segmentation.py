@@ -13,10 +13,10 @@ from fastconv.train import LearningRateScheduler
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options_parser = parser(__doc__)
-    options_parser.add_argument("--epochs", type=int, default=12, metavar="N", help="passes over the pictures (12)")
+    options_parser.add_argument("--epochs", type=int, default=15, metavar="N", help="passes over the pictures (15)")
     options = options_parser.parse_args(arguments)
     out = new_folder(options, "segmentation")
-    count, held_out, epochs = (64, 16, 1) if options.quick else (3000, 300, options.epochs)
+    count, held_out, epochs = (64, 16, 1) if options.quick else (4000, 400, options.epochs)
     x, y = data.make_shapes(count, seed=options.seed)
     x_test, y_test = data.make_shapes(held_out, seed=options.seed + 1)
 
@@ -33,9 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{'mean':<10} intersection over union {np.mean(scores):.4f} on {held_out} held-out pictures")
 
     colours = np.array([[0.15, 0.15, 0.2], [0.9, 0.3, 0.2], [0.2, 0.6, 0.9], [0.95, 0.8, 0.2]])
-    rows = [x_test[:6], *(colours[masks[:6]].transpose(0, 3, 1, 2) for masks in (y_test, found))]
-    titles = ["picture"] * 6 + ["true"] * 6 + ["found"] * 6
-    save(viz.show_images([image for row in rows for image in row], titles, 6), out / "segmentation.png")
+    wrong = (found != y_test).mean(axis=(1, 2))
+    shown = np.array([0, 1, 2, 3, *wrong.argsort()[:-3:-1]])  # the first four and the two worst
+    true, drawn = (colours[masks[shown]].transpose(0, 3, 1, 2) for masks in (y_test, found))
+    titles = ["picture"] * 6 + ["true"] * 6 + [f"found, {share:.1%} of the pixels wrong" for share in wrong[shown]]
+    figure = viz.show_images([*x_test[shown], *true, *drawn], titles, 6)
+    figure.suptitle(f"discs red, boxes blue, triangles yellow; the two on the right are the worst of {held_out}")
+    save(figure, out / "segmentation.png")
 
 
 def intersection_over_union(found: np.ndarray, true: np.ndarray) -> float:
