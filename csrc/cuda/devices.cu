@@ -47,10 +47,11 @@ DeviceProperties device_properties(int device) {
 
 #else
 
-int device_count() { return 1; }
+int device_count() { return 2; }  // so that tests can mix them up
 std::string driver_status() { return "emulated on the CPU, for tests"; }
 DeviceProperties device_properties(int device) {
-  if (device != 0) throw CudaError("device_properties: the emulator has device 0 only, got " + std::to_string(device));
+  if (device < 0 || device > 1)
+    throw CudaError("device_properties: the emulator has devices 0 and 1, got " + std::to_string(device));
   return {"emulator", 90, 132, std::int64_t{1} << 33};
 }
 

@@ -56,8 +56,9 @@ void launch(const Launch& at, void (*kernel)(Params), const Params& params, cons
     fail_launch(at, geometry, std::string(cudaGetErrorName(error)) + ", " + cudaGetErrorString(error));
   }
 #else
-  const std::string error =
-      emulator::run_grid(static_cast<int>(at.blocks), at.threads, at.shared_bytes, [&] { kernel(params); });
+  std::string error = emulator::mode().launch_error;
+  if (error.empty())
+    error = emulator::run_grid(static_cast<int>(at.blocks), at.threads, at.shared_bytes, [&] { kernel(params); });
   if (!error.empty()) fail_launch(at, geometry, error);
 #endif
 }

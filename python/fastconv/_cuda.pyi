@@ -22,8 +22,27 @@ emulated: bool
 def device_count() -> int: ...
 def driver_status() -> str: ...
 def device_properties(device: int) -> _Properties: ...
-def set_emulation(*, late_landing: bool, backwards: bool) -> None:
-    """Of the emulator only: when asynchronous copies land, and in which order threads and blocks run."""
+def enter_device(device: int, stream: int) -> int:
+    """Make a device current and return the one that was; ValueError for a stream of another device."""
+
+def set_device(device: int) -> None: ...
+def order_streams(device: int, first: int, then: int) -> None:
+    """Let what comes on `then` wait for all that is on `first`, a stream of `device`; the host does not wait."""
+
+def pointer_device(address: int) -> int:
+    """Return the device whose memory this is, or -1 for memory of the host."""
+
+def read_dlpack(capsule: object) -> tuple[int, tuple[int, ...], tuple[int, ...] | None, str, bool]:
+    """Return address, shape, strides in elements or None, dtype and whether it is read-only; takes nothing over."""
+
+def set_emulation(*, late_landing: bool, backwards: bool, launch_error: str = "") -> None:
+    """Of the emulator only: when asynchronous copies land, the order of threads and blocks, an error of every launch."""
+
+def emulate_stream(device: int) -> int:
+    """Of the emulator only: a new stream of this device."""
+
+def emulated_orders() -> list[tuple[int, int]]:
+    """Of the emulator only: the calls of `order_streams` since this was asked."""
 
 @final
 class Conv2dShape:

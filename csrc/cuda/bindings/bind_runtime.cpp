@@ -16,7 +16,10 @@ void bind_runtime(py::module_& m) {
       if (p) std::rethrow_exception(p);
     } catch (const CudaError& e) {
       const py::object type = py::module_::import("fastconv.cuda.error").attr("CudaError");
-      PyErr_SetString(type.ptr(), e.what());
+      std::string text = e.what();
+      if (text.find("cudaErrorNoKernelImageForDevice") != std::string::npos)
+        text += "; this build has code for " FASTCONV_CUDA_ARCHITECTURES;
+      PyErr_SetString(type.ptr(), text.c_str());
     }
   });
   m.attr("architectures") = FASTCONV_CUDA_ARCHITECTURES;
@@ -38,11 +41,10 @@ void bind_runtime(py::module_& m) {
   m.attr("emulated") = true;
   m.def(
       "set_emulation",
-      [](bool late_landing, bool backwards) {
-        emulator::mode().late_landing = late_landing;
-        emulator::mode().backwards = backwards;
+      [](bool late_landing, bool backwards, const std::string& launch_error) {
+        emulator::mode() = {late_landing, backwards, launch_error};
       },
-      py::kw_only(), py::arg("late_landing"), py::arg("backwards"));
+      py::kw_only(), py::arg("late_landing"), py::arg("backwards"), py::arg("launch_error") = "");
 #else
   m.attr("emulated") = false;
 #endif

@@ -20,6 +20,7 @@ namespace emulator {
 struct Mode {
   bool late_landing = false;  // asynchronous copies land when they are waited for, not when they are issued
   bool backwards = false;     // threads and blocks run from the last to the first
+  std::string launch_error;   // if not empty, what every launch fails with
 };
 Mode& mode();
 

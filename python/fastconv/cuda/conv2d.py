@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from fastconv.cuda import arrays, native
+from fastconv.cuda.launch import Launch
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import IntOrPair, PaddingArgument
 
@@ -93,13 +94,12 @@ def conv2d(
     module = native.module(op)
     x, w = arrays.view(op, "input", input, 4), arrays.view(op, "weight", weight, 4)
     shape = geometry(op, x.shape, w.shape, stride, padding, dilation, groups)
-    bias_address = 0
-    if bias is not None:
-        b = arrays.view(op, "bias", bias, 1)
+    b = None if bias is None else arrays.view(op, "bias", bias, 1)
+    if b is not None:
         arrays.check_shape(op, "bias", b, w.shape[:1])
-        bias_address = b.address
     relu = arg.activation(op, activation) == "relu"
     result = arrays.output(op, out, input, output_shape(shape))
     y = arrays.view(op, "out", result, 4, write=True)
-    module.conv2d_forward(shape, x.address, w.address, bias_address, y.address, relu=relu, stream=arrays.stream(input))
+    with Launch(op, x, w, b, y) as stream:
+        module.conv2d_forward(shape, x.address, w.address, b.address if b else 0, y.address, relu=relu, stream=stream)
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastconv.cuda import arrays, native
+from fastconv.cuda.launch import Launch
 
 
 def mask_shape(shape: tuple[int, ...]) -> tuple[int]:
@@ -30,13 +31,12 @@ def relu(input: Any, *, mask: Any = None, out: Any = None) -> Any:
     module = native.module(op)
     x = arrays.view(op, "input", input)
     result = arrays.output(op, out, input, x.shape)
-    address = 0
-    if mask is not None:
-        bits = arrays.view(op, "mask", mask, 1, "uint32", write=True)
+    bits = None if mask is None else arrays.view(op, "mask", mask, 1, "uint32", write=True)
+    if bits is not None:
         arrays.check_shape(op, "mask", bits, mask_shape(x.shape))
-        address = bits.address
     y = arrays.view(op, "out", result, write=True)
-    module.relu_forward(x.address, y.address, address, arrays.count(x.shape), stream=arrays.stream(input))
+    with Launch(op, x, bits, y) as stream:
+        module.relu_forward(x.address, y.address, bits.address if bits else 0, arrays.count(x.shape), stream=stream)
     return result
 
 
@@ -48,9 +48,8 @@ def relu_backward(grad_output: Any, mask: Any, *, out: Any = None) -> Any:
     arrays.check_shape(op, "mask", bits, mask_shape(gy.shape))
     result = arrays.output(op, out, grad_output, gy.shape)
     gx = arrays.view(op, "out", result, write=True)
-    module.relu_backward(
-        gy.address, bits.address, gx.address, arrays.count(gy.shape), stream=arrays.stream(grad_output)
-    )
+    with Launch(op, gy, bits, gx) as stream:
+        module.relu_backward(gy.address, bits.address, gx.address, arrays.count(gy.shape), stream=stream)
     return result
 
 
@@ -58,7 +57,8 @@ def fill(out: Any, value: float) -> Any:
     """Set every element of a float32 array."""
     op = "fill"
     y = arrays.view(op, "out", out, write=True)
-    native.module(op).fill(y.address, value, arrays.count(y.shape), stream=arrays.stream(out))
+    with Launch(op, y) as stream:
+        native.module(op).fill(y.address, value, arrays.count(y.shape), stream=stream)
     return out
 
 
@@ -69,7 +69,8 @@ def copy(input: Any, *, out: Any = None) -> Any:
     x = arrays.view(op, "input", input)
     result = arrays.output(op, out, input, x.shape)
     y = arrays.view(op, "out", result, write=True)
-    module.copy(x.address, y.address, arrays.count(x.shape), stream=arrays.stream(input))
+    with Launch(op, x, y) as stream:
+        module.copy(x.address, y.address, arrays.count(x.shape), stream=stream)
     return result
 
 
@@ -85,7 +86,8 @@ def _transpose(op: str, input: Any, out: Any, channels_first: bool) -> Any:
         rows, columns, shape = h * w, c, (n, c, h, w)
     result = arrays.output(op, out, input, shape)
     y = arrays.view(op, "out", result, write=True)
-    module.transpose(x.address, y.address, 4, n, rows, columns, stream=arrays.stream(input))
+    with Launch(op, x, y) as stream:
+        module.transpose(x.address, y.address, 4, n, rows, columns, stream=stream)
     return result
 
 

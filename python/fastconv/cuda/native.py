@@ -11,6 +11,7 @@ from fastconv.cuda.error import CudaError
 
 _module: ModuleType | None = None
 _why_not = ""
+_has_device = False  # once seen, not asked for again at every call
 
 
 def _load() -> ModuleType | None:
@@ -27,15 +28,20 @@ def _load() -> ModuleType | None:
 
 def use(module: ModuleType | None) -> None:
     """Run kernels in this module from now on; None goes back to the own one."""
-    global _module, _why_not
-    _module, _why_not = module, ""
+    global _module, _why_not, _has_device
+    _module, _why_not, _has_device = module, "", False
 
 
 def module(op: str) -> Any:
-    """The compiled module, or a CudaError that says why there is none."""
+    """The compiled module, or a CudaError that says why there is none, or no device: driver missing or too old."""
+    global _has_device
     loaded = _load()
     if loaded is None:
         raise CudaError(f"{op}: CUDA is {_why_not}")
+    if not _has_device:
+        if loaded.device_count() == 0:
+            raise CudaError(f"{op}: CUDA is {loaded.driver_status()}")
+        _has_device = True
     return loaded
 
 
