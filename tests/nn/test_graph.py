@@ -97,6 +97,16 @@ def test_graphs_that_hang_together_badly_are_refused() -> None:
         Sequential(Linear(4, 4, name="a"), Linear(4, 4, name="a"))
 
 
+def test_a_cycle_is_refused() -> None:
+    x = nn.Input((4,))
+    first = nn.Linear(4, 4)(x)
+    last = nn.ReLU()(nn.Linear(4, 4)(first))
+    assert nn.Model(x, nn.Add()(last, first)) is not None  # a node reached twice is none
+    first.inputs = (last,)
+    with pytest.raises(ValueError, match="no cycle, got a .* that depends on itself"):
+        nn.Model(x, last)
+
+
 def test_a_model_is_a_layer_of_a_larger_graph(rng: np.random.Generator) -> None:
     inner = Sequential(Linear(4, 4, activation="relu"), Linear(4, 3), input_shape=(4,))
     x = Input((4,))

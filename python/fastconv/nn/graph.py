@@ -1,6 +1,6 @@
 """The static graph: symbolic inputs, nodes (a layer used once), and the Graph between inputs and outputs.
 
-A node is made after its inputs and never changes, so that a cycle cannot be written.
+A node is made after its inputs, so that a cycle can only come from changing one by hand.
 """
 
 from __future__ import annotations
@@ -112,12 +112,16 @@ class Graph:
     def _order(self) -> tuple[Node, ...]:
         """Depth first without recursion: a network may be thousands of layers deep."""
         done: dict[Node, None] = {}
+        entered: set[Node] = set()
         stack = [(node, False) for node in reversed(self.outputs)]
         while stack:
             node, ready = stack.pop()
             if ready:
                 done.setdefault(node)
+            elif node in entered and node not in done:
+                raise ValueError(f"Model: the graph must have no cycle, got a {node.label} that depends on itself")
             elif node not in done:
+                entered.add(node)
                 stack.append((node, True))
                 stack.extend((before, False) for before in reversed(node.inputs))
         declared = set(self.inputs)
