@@ -57,9 +57,10 @@ def zip_bomb() -> bytes:
 
 
 BAD_FILES = {
-    "empty": (b"", "not a valid idx file"),
-    "text": (b"hello world", "not a valid idx file"),
-    "npz": (zip_bomb(), "not a valid idx file"),
+    "empty": (b"", "TIFF file, got one that is empty"),
+    "text": (b"hello world", "PNG.*begins with the bytes 68 65 6c 6c 6f 20"),
+    "npz": (zip_bomb(), "begins with the bytes 50 4b"),
+    "short idx": (b"\x00\x00\x08", "not a valid idx file"),
     "pickled objects": (npy(np.array([{}]), allow_pickle=True), r"not a valid \.npy file"),
     "short npy": (npy(IMAGE)[:-1], r"not a valid \.npy file"),
     "npy of no image": (npy(np.arange(3)), r"\(H, W\).*got int64 \(3,\)"),
@@ -83,6 +84,11 @@ def test_refuses_a_bad_file(tmp_path: Path, case: str) -> None:
     (tmp_path / "bad").write_bytes(content)
     with pytest.raises(ValueError, match=text):
         read_images(tmp_path / "bad")
+
+
+def test_a_list_of_paths_is_refused() -> None:
+    with pytest.raises(TypeError, match="read_images: path must be one file's path, got list"):
+        read_images(["a.png"])  # type: ignore[arg-type]
 
 
 def test_pictures_that_need_pillow(tmp_path: Path) -> None:

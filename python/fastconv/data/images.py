@@ -16,6 +16,7 @@ __all__ = ["read_images"]
 _NPY_MAGIC = b"\x93NUMPY"
 _PGM_MAGIC = (b"P2", b"P5")
 _PILLOW_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\x00", b"MM\x00*")
+_IDX_MAGIC = (b"\x00\x00", b"\x1f\x8b")  # plain, gzip
 _LARGEST_PGM = 1 << 28  # bytes
 
 
@@ -37,9 +38,13 @@ def read_images(path: str | os.PathLike[str]) -> NDArray[Any]:
     ------
     ImportError
         When the file needs Pillow and it is not installed.
+    TypeError
+        When `path` is none.
     ValueError
         When the file is damaged, holds objects, or no images.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"read_images: path must be one file's path, got {type(path).__name__}")
     path = Path(path).expanduser()
     with open(path, "rb") as file:
         magic = file.read(6)
@@ -49,8 +54,13 @@ def read_images(path: str | os.PathLike[str]) -> NDArray[Any]:
         array = _read_pgm(path)
     elif magic.startswith(_PILLOW_MAGIC):
         return _read_picture(path)
-    else:
+    elif magic.startswith(_IDX_MAGIC):
         array = read_idx(path)
+    else:
+        got = f"begins with the bytes {magic.hex(' ')}" if magic else "is empty"
+        raise ValueError(
+            f"read_images: {path} must be an .npy, idx, PGM, PNG, JPEG, GIF, BMP, WebP or TIFF file, got one that {got}"
+        )
     if array.dtype.kind not in "uif" or not 2 <= array.ndim <= 4:
         raise ValueError(
             f"read_images: {path} must hold numbers of shape (H, W), (N, H, W) or (N, C, H, W), "
