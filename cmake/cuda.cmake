@@ -9,13 +9,15 @@ set(FASTCONV_CUDA_ARCHITECTURES "75-real;80;90a-real" CACHE STRING "Architecture
 option(FASTCONV_CUDA_EMULATOR "Build only the module _cuda_emulated, which runs the CUDA kernels on the CPU" OFF)
 
 # Drivers with their kernels, each compiled by nvcc for all architectures, or by g++ for the emulator.
-set(FASTCONV_CUDA_SOURCES csrc/cuda/conv2d_forward.cu csrc/cuda/devices.cu csrc/cuda/elementwise.cu
-                          csrc/cuda/streams.cu csrc/cuda/transpose.cu)
+set(FASTCONV_CUDA_SOURCES
+    csrc/cuda/avg_pool2d.cu csrc/cuda/conv2d_forward.cu csrc/cuda/devices.cu csrc/cuda/elementwise.cu
+    csrc/cuda/max_pool2d.cu csrc/cuda/streams.cu csrc/cuda/transpose.cu)
 # Those with wgmma and TMA: for sm_90a alone.
 set(FASTCONV_CUDA_HOPPER_SOURCES)
 set(FASTCONV_CUDA_BINDINGS
     csrc/cuda/bindings/bind_conv2d.cpp csrc/cuda/bindings/bind_elementwise.cpp csrc/cuda/bindings/bind_runtime.cpp
-    csrc/cuda/bindings/bind_shapes.cpp csrc/cuda/bindings/bind_streams.cpp csrc/cuda/bindings/module.cpp)
+    csrc/cuda/bindings/bind_pool2d.cpp csrc/cuda/bindings/bind_shapes.cpp csrc/cuda/bindings/bind_streams.cpp
+    csrc/cuda/bindings/module.cpp)
 
 set(FASTCONV_BUILD_CUDA OFF)
 if(NOT FASTCONV_CUDA MATCHES "^(AUTO|ON|OFF)$")

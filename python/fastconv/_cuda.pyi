@@ -67,6 +67,38 @@ class Conv2dShape:
 def conv2d_forward(
     shape: Conv2dShape, input: int, weight: int, bias: int, output: int, *, relu: bool, stream: int
 ) -> None: ...
+@final
+class Pool2dShape:
+    def __init__(
+        self,
+        input_shape: _Shape4,
+        kernel_size: _Shape2,
+        stride: _Shape2,
+        padding: tuple[_Shape2, _Shape2],
+        dilation: _Shape2,
+        ceil_mode: bool,
+        op: str = "max_pool2d",
+    ) -> None: ...
+    @property
+    def input_shape(self) -> _Shape4: ...
+    @property
+    def output_shape(self) -> _Shape4: ...
+
+def max_pool2d_forward(
+    shape: Pool2dShape, input: int, output: int, *, indices: int, taps: int, positive_only: bool, stream: int
+) -> None:
+    """Places of maxima: int32 indices, uint8 taps, or neither."""
+
+def max_pool2d_backward(
+    shape: Pool2dShape, grad_output: int, *, indices: int, taps: int, grad_input: int, stream: int
+) -> None: ...
+def avg_pool2d_forward(
+    shape: Pool2dShape, input: int, output: int, *, count_include_pad: bool, divisor_override: int, stream: int
+) -> None: ...
+def avg_pool2d_backward(
+    shape: Pool2dShape, grad_output: int, grad_input: int, *, count_include_pad: bool, divisor_override: int, stream: int
+) -> None: ...
+def explain_pool2d(shape: Pool2dShape, operation: str) -> str: ...
 def relu_forward(input: int, output: int, mask: int, count: int, *, stream: int) -> None: ...
 def relu_backward(grad_output: int, mask: int, grad_input: int, count: int, *, stream: int) -> None: ...
 def fill(output: int, value: float, count: int, *, stream: int) -> None: ...

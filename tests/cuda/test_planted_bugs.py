@@ -22,6 +22,9 @@ import cuda_emulator
 CONV = "conv2d_forward_simt.h", "conv2d_forward.cu", "test_conv2d.py"
 GEOMETRY = "conv2d_geometry.h", "conv2d_forward.cu", "test_conv2d.py"
 ELEMENTWISE = "elementwise.h", "elementwise.cu", "test_elementwise.py"
+MAX_POOL = "max_pool2d.h", "max_pool2d.cu", "test_pool2d.py"
+AVG_POOL = "avg_pool2d.h", "avg_pool2d.cu", "test_pool2d.py"
+POOL_WINDOW = "pool2d_geometry.h", "max_pool2d.cu", "test_pool2d.py"
 TRANSPOSE = "transpose.h", "transpose.cu", "test_elementwise.py"
 
 
@@ -54,6 +57,17 @@ BUGS = [
     Bug("taps are not counted on", GEOMETRY, "kw = 0, ++kh", "kw = 0"),
     Bug("bits of a word come too early", ELEMENTWISE, "bits |= shuffle_xor(bits, 4);", ""),
     Bug("no barrier between rows and columns", TRANSPOSE, "  sync();", "  "),
+    Bug("the last maximum wins", MAX_POOL, "!(x <= best)", "!(x < best)"),
+    Bug("NaN gives way", MAX_POOL, "&& best == best", ""),
+    Bug("a ReLU forgets zeros", MAX_POOL, "best.at[i] <= T(0)", "best.at[i] < T(0)"),
+    Bug("taps of columns that are not there", MAX_POOL, "stride_w, tap_w) != 0", "stride_w, tap_w) < 0"),
+    Bug("gaps between windows get gradient", MAX_POOL, "tap_h < g.kh && tap_w < g.kw", "tap_h < g.kh"),
+    Bug("a window after the last", MAX_POOL, "at.row < g.oh && at.column < g.ow", "at.row < g.oh"),
+    Bug("first windows on a pixel are left out", POOL_WINDOW, "padded - extent + stride;", "padded - extent + 1;"),
+    Bug("taps before the image", POOL_WINDOW, "-start + dilation - 1", "-start"),
+    Bug("no barrier between slices of a window", AVG_POOL, "    sync();", "    "),
+    Bug("a slice of a window is added twice", AVG_POOL, "if (slice < half)", "if (slice <= half)"),
+    Bug("padding counts always", AVG_POOL, "start > begin ? start : begin", "start"),
 ]
 SELECTED = BUGS if os.environ.get("FASTCONV_TEST_PLANTED") == "all" else [bug for bug in BUGS if bug.by_default]
 

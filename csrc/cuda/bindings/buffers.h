@@ -56,6 +56,7 @@ void bind_shapes(py::module_& m);
 void bind_conv2d(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_streams(py::module_& m);
+void bind_pool2d(py::module_& m);
 
 }  // namespace cuda
 }  // namespace fastconv

@@ -8,4 +8,5 @@ PYBIND11_MODULE(FASTCONV_CUDA_MODULE, m, pybind11::mod_gil_not_used()) {
   fastconv::cuda::bind_conv2d(m);
   fastconv::cuda::bind_elementwise(m);
   fastconv::cuda::bind_streams(m);
+  fastconv::cuda::bind_pool2d(m);
 }

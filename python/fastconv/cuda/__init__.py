@@ -13,14 +13,32 @@ from fastconv.cuda.conv2d import conv2d
 from fastconv.cuda.elementwise import copy, fill, nchw_to_nhwc, nhwc_to_nchw, relu, relu_backward
 from fastconv.cuda.error import CudaError
 from fastconv.cuda.native import device_count, device_properties, status
+from fastconv.cuda.pool2d import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    global_max_pool2d,
+    global_max_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 
 __all__ = [
     "CudaError",
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "conv2d",
     "copy",
     "device_count",
     "device_properties",
     "fill",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
+    "global_max_pool2d",
+    "global_max_pool2d_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
     "nchw_to_nhwc",
     "nhwc_to_nchw",
     "relu",

@@ -1,0 +1,124 @@
+// Pooling: activations (N, H, W, C), float32.
+#include "cuda/pool2d.h"
+
+#include "cuda/bindings/buffers.h"
+
+namespace fastconv {
+namespace cuda {
+
+namespace {
+
+using Pair = std::array<std::int64_t, 2>;
+
+std::int64_t count(const Shape4& s) { return s[0] * s[1] * s[2] * s[3]; }
+py::tuple as_tuple(const Shape4& s) { return py::make_tuple(s[0], s[1], s[2], s[3]); }
+
+Pool2dShape make_shape(const Shape4& input_shape, const Pair& kernel_size, const Pair& stride,
+                       const std::array<Pair, 2>& padding, const Pair& dilation, bool ceil_mode,
+                       const std::string& op) {
+  Pool2dOptions options;
+  options.kernel_size = kernel_size;
+  options.stride = stride;
+  options.padding = {padding[0][0], padding[0][1], padding[1][0], padding[1][1]};
+  options.dilation = dilation;
+  options.ceil_mode = ceil_mode;
+  return make_pool2d_shape(op, input_shape, options);
+}
+
+// Both may be left out, forward; one of them must be there, backward.
+void check_places(const char* op, const Pool2dShape& shape, Address indices, Address taps, bool needed) {
+  if (indices && taps) throw std::invalid_argument(std::string(op) + ": give indices or taps, got both");
+  if (needed && !indices && !taps && count(shape.output_shape()) > 0)
+    throw std::invalid_argument(std::string(op) + ": needs indices or taps, got none");
+  if (indices) check_pool2d_indices(op, shape);
+  if (taps && (shape.kh > kMostTaps || shape.kw > kMostTaps || shape.kh * shape.kw > kMostTaps))
+    throw std::invalid_argument(std::string(op) + ": taps need a window of at most " + std::to_string(kMostTaps) +
+                                " pixels, got " + std::to_string(shape.kh) + " x " + std::to_string(shape.kw));
+}
+
+void max_forward(const Pool2dShape& shape, Address input, Address output, Address indices, Address taps,
+                 bool positive_only, Address stream) {
+  const char* op = "max_pool2d";
+  const std::int64_t outputs = count(shape.output_shape());
+  check_places(op, shape, indices, taps, false);
+  if (positive_only && !taps) throw std::invalid_argument("max_pool2d: positive_only needs taps, got none");
+  const Buffer x = buffer<float>(op, "input", input, count(shape.input_shape()));
+  const Buffer y = buffer<float>(op, "output", output, outputs);
+  const Buffer i = buffer<std::int32_t>(op, "indices", indices, indices ? outputs : 0);
+  const Buffer t = buffer<std::uint8_t>(op, "taps", taps, taps ? outputs : 0);
+  check_no_overlap(op, y, x);
+  for (const Buffer& places : {i, t}) check_no_overlap(op, places, x), check_no_overlap(op, places, y);
+  const py::gil_scoped_release release;
+  max_pool2d_forward(shape, pointer<float>(x), pointer<float>(y),
+                     {pointer<std::int32_t>(i), pointer<std::uint8_t>(t), positive_only}, as_stream(stream));
+}
+
+void max_backward(const Pool2dShape& shape, Address grad_output, Address indices, Address taps, Address grad_input,
+                  Address stream) {
+  const char* op = "max_pool2d_backward";
+  const std::int64_t outputs = count(shape.output_shape());
+  check_places(op, shape, indices, taps, true);
+  const Buffer gy = buffer<float>(op, "grad_output", grad_output, outputs);
+  const Buffer i = buffer<std::int32_t>(op, "indices", indices, indices ? outputs : 0);
+  const Buffer t = buffer<std::uint8_t>(op, "taps", taps, taps ? outputs : 0);
+  const Buffer gx = buffer<float>(op, "grad_input", grad_input, count(shape.input_shape()));
+  for (const Buffer& read : {gy, i, t}) check_no_overlap(op, gx, read);
+  const py::gil_scoped_release release;
+  max_pool2d_backward(shape, pointer<float>(gy), {pointer<std::int32_t>(i), pointer<std::uint8_t>(t)},
+                      pointer<float>(gx), as_stream(stream));
+}
+
+void avg_forward(const Pool2dShape& shape, Address input, Address output, bool count_include_pad,
+                 std::int64_t divisor_override, Address stream) {
+  const char* op = "avg_pool2d";
+  const Buffer x = buffer<float>(op, "input", input, count(shape.input_shape()));
+  const Buffer y = buffer<float>(op, "output", output, count(shape.output_shape()));
+  check_no_overlap(op, y, x);
+  const py::gil_scoped_release release;
+  avg_pool2d_forward(shape, {count_include_pad, divisor_override}, pointer<float>(x), pointer<float>(y),
+                     as_stream(stream));
+}
+
+void avg_backward(const Pool2dShape& shape, Address grad_output, Address grad_input, bool count_include_pad,
+                  std::int64_t divisor_override, Address stream) {
+  const char* op = "avg_pool2d_backward";
+  const Buffer gy = buffer<float>(op, "grad_output", grad_output, count(shape.output_shape()));
+  const Buffer gx = buffer<float>(op, "grad_input", grad_input, count(shape.input_shape()));
+  check_no_overlap(op, gx, gy);
+  const py::gil_scoped_release release;
+  avg_pool2d_backward(shape, {count_include_pad, divisor_override}, pointer<float>(gy), pointer<float>(gx),
+                      as_stream(stream));
+}
+
+std::string explain(const Pool2dShape& shape, const std::string& operation) {
+  const std::pair<const char*, PoolPass> passes[] = {{"max_pool2d", PoolPass::max_forward},
+                                                     {"max_pool2d_backward", PoolPass::max_backward},
+                                                     {"avg_pool2d", PoolPass::avg_forward},
+                                                     {"avg_pool2d_backward", PoolPass::avg_backward}};
+  for (const auto& [name, pass] : passes)
+    if (operation == name) return explain_pool2d(shape, pass);
+  throw std::invalid_argument("explain_pool2d: no such operation: " + operation);
+}
+
+}  // namespace
+
+void bind_pool2d(py::module_& m) {
+  using S = Pool2dShape;
+  py::class_<S>(m, "Pool2dShape", py::is_final(), py::module_local())
+      .def(py::init(&make_shape), py::arg("input_shape"), py::arg("kernel_size"), py::arg("stride"), py::arg("padding"),
+           py::arg("dilation"), py::arg("ceil_mode"), py::arg("op") = "max_pool2d")
+      .def_property_readonly("input_shape", [](const S& s) { return as_tuple(s.input_shape()); })
+      .def_property_readonly("output_shape", [](const S& s) { return as_tuple(s.output_shape()); });
+  m.def("max_pool2d_forward", &max_forward, py::arg("shape"), py::arg("input"), py::arg("output"), py::kw_only(),
+        py::arg("indices"), py::arg("taps"), py::arg("positive_only"), py::arg("stream"));
+  m.def("max_pool2d_backward", &max_backward, py::arg("shape"), py::arg("grad_output"), py::kw_only(),
+        py::arg("indices"), py::arg("taps"), py::arg("grad_input"), py::arg("stream"));
+  m.def("avg_pool2d_forward", &avg_forward, py::arg("shape"), py::arg("input"), py::arg("output"), py::kw_only(),
+        py::arg("count_include_pad"), py::arg("divisor_override"), py::arg("stream"));
+  m.def("avg_pool2d_backward", &avg_backward, py::arg("shape"), py::arg("grad_output"), py::arg("grad_input"),
+        py::kw_only(), py::arg("count_include_pad"), py::arg("divisor_override"), py::arg("stream"));
+  m.def("explain_pool2d", &explain, py::arg("shape"), py::arg("operation"));
+}
+
+}  // namespace cuda
+}  // namespace fastconv

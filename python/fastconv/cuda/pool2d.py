@@ -1,0 +1,285 @@
+"""Pooling on a GPU, right above the kernels: NHWC images, the rules and the arguments of `fastconv.ops`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from fastconv.cuda import arrays, native
+from fastconv.cuda.launch import Launch
+from fastconv.ops import arguments as arg
+from fastconv.ops.arguments import IntOrPair, PaddingArgument
+
+
+@lru_cache(maxsize=1024)
+def _shape(
+    module: Any,
+    op: str,
+    input_shape: tuple[int, ...],
+    window: arg.Pair,
+    stride: arg.Pair,
+    padding: arg.ExplicitPadding,
+    dilation: arg.Pair,
+    ceil_mode: bool,
+) -> Any:
+    n, h, w, c = input_shape
+    return module.Pool2dShape((n, c, h, w), window, stride, padding, dilation, ceil_mode, op)
+
+
+def geometry(
+    op: str,
+    input_shape: tuple[int, ...],
+    kernel_size: object,
+    stride: object,
+    padding: object,
+    dilation: object,
+    ceil_mode: object,
+) -> Any:
+    """Judge the sizes; `input_shape` is (N, H, W, C)."""
+    window = arg.pair(op, "kernel_size", kernel_size)
+    return _shape(
+        native.module(op),
+        op,
+        input_shape,
+        window,
+        window if stride is None else arg.pair(op, "stride", stride),
+        arg.explicit_padding(op, padding),
+        arg.pair(op, "dilation", dilation),
+        arg.flag(op, "ceil_mode", ceil_mode),
+    )
+
+
+def output_shape(shape: Any) -> tuple[int, int, int, int]:
+    """(N, OH, OW, C) of a geometry."""
+    n, c, oh, ow = shape.output_shape
+    return n, oh, ow, c
+
+
+def _divisor(op: str, divisor_override: object) -> int:
+    """0 stands for none in the native module."""
+    if divisor_override is None:
+        return 0
+    divisor = arg.integer(op, "divisor_override", divisor_override)
+    if divisor == 0:
+        raise ValueError(f"{op}: divisor_override must not be zero, got 0")
+    return divisor
+
+
+def _max_forward(
+    op: str, shape: Any, input: Any, return_indices: object, taps: Any, positive_only: object, out: Any
+) -> Any:
+    x = arrays.view(op, "input", input, 4)
+    expected = output_shape(shape)
+    result = arrays.output(op, out, input, expected)
+    y = arrays.view(op, "out", result, 4, write=True)
+    indices, flat, bytes_ = None, None, None
+    if arg.flag(op, "return_indices", return_indices):
+        if taps is not None:
+            raise ValueError(f"{op}: return_indices must be False where taps are given, got True")
+        indices = arrays.empty(op, input, expected, "int32")
+        flat = arrays.view(op, "indices", indices, 4, "int32", write=True)
+    elif taps is not None:
+        bytes_ = arrays.view(op, "taps", taps, 4, "uint8", write=True)
+        arrays.check_shape(op, "taps", bytes_, expected)
+    positive = arg.flag(op, "positive_only", positive_only)
+    with Launch(op, x, y, flat, bytes_) as stream:
+        native.module(op).max_pool2d_forward(
+            shape,
+            x.address,
+            y.address,
+            indices=flat.address if flat else 0,
+            taps=bytes_.address if bytes_ else 0,
+            positive_only=positive,
+            stream=stream,
+        )
+    return result if indices is None else (result, indices)
+
+
+def _max_backward(op: str, shape: Any, grad_output: Any, indices: Any, out: Any) -> Any:
+    gy = arrays.view(op, "grad_output", grad_output, 4)
+    arrays.check_shape(op, "grad_output", gy, output_shape(shape))
+    found = arrays.look(op, "indices", indices)
+    kind = "uint8" if found.dtype == "uint8" else "int32"
+    places = arrays.view(op, "indices", found, 4, kind)
+    arrays.check_shape(op, "indices", places, gy.shape)
+    n, c, h, w = shape.input_shape
+    result = arrays.output(op, out, grad_output, (n, h, w, c))
+    gx = arrays.view(op, "out", result, 4, write=True)
+    with Launch(op, gy, places, gx) as stream:
+        native.module(op).max_pool2d_backward(
+            shape,
+            gy.address,
+            indices=places.address if kind == "int32" else 0,
+            taps=places.address if kind == "uint8" else 0,
+            grad_input=gx.address,
+            stream=stream,
+        )
+    return result
+
+
+def _avg_forward(op: str, shape: Any, input: Any, include_pad: bool, divisor: int, out: Any) -> Any:
+    x = arrays.view(op, "input", input, 4)
+    result = arrays.output(op, out, input, output_shape(shape))
+    y = arrays.view(op, "out", result, 4, write=True)
+    with Launch(op, x, y) as stream:
+        native.module(op).avg_pool2d_forward(
+            shape, x.address, y.address, count_include_pad=include_pad, divisor_override=divisor, stream=stream
+        )
+    return result
+
+
+def _avg_backward(op: str, shape: Any, grad_output: Any, include_pad: bool, divisor: int, out: Any) -> Any:
+    gy = arrays.view(op, "grad_output", grad_output, 4)
+    arrays.check_shape(op, "grad_output", gy, output_shape(shape))
+    n, c, h, w = shape.input_shape
+    result = arrays.output(op, out, grad_output, (n, h, w, c))
+    gx = arrays.view(op, "out", result, 4, write=True)
+    with Launch(op, gy, gx) as stream:
+        native.module(op).avg_pool2d_backward(
+            shape, gy.address, gx.address, count_include_pad=include_pad, divisor_override=divisor, stream=stream
+        )
+    return result
+
+
+def max_pool2d(
+    input: Any,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: PaddingArgument = 0,
+    dilation: IntOrPair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    taps: Any = None,
+    positive_only: bool = False,
+    out: Any = None,
+) -> Any:
+    """Maximum of each window: the first of equal ones, and NaN where there is one.
+
+    Parameters
+    ----------
+    input : array on a GPU, shape (N, H, W, C), float32
+    kernel_size, stride, padding, dilation, ceil_mode, return_indices
+        As for `fastconv.ops.max_pool2d`; indices are int32, row*W + column.
+    taps : array of uint8, shape of the result, optional
+        Takes the number kh*KW + kw of each maximum in its window, a quarter of the bytes of indices. Windows have at
+        most 254 pixels then.
+    positive_only : bool, default False
+        With `taps`: 255, no tap, where the maximum is <= 0, which makes the backward pass that of a ReLU before the
+        pooling too.
+    out : array, shape (N, OH, OW, C), optional
+
+    Returns
+    -------
+    array of the library of `input`, shape (N, OH, OW, C)
+    indices : array of int32, same shape
+        With `return_indices`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arrays and sizes that do not fit.
+    CudaError
+        If there are no kernels or the launch fails.
+    """
+    op = "max_pool2d"
+    x = arrays.view(op, "input", input, 4)
+    shape = geometry(op, x.shape, kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_forward(op, shape, input, return_indices, taps, positive_only, out)
+
+
+def max_pool2d_backward(
+    grad_output: Any,
+    indices: Any,
+    input_shape: Sequence[int],
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: PaddingArgument = 0,
+    dilation: IntOrPair = 1,
+    ceil_mode: bool = False,
+    *,
+    out: Any = None,
+) -> Any:
+    """Gradient of `max_pool2d`; `indices` are its indices (int32) or its taps (uint8), `input_shape` is (N, H, W, C).
+
+    Sums have one order, without atomics. What the CPU refuses, an index outside the plane, takes no part here, as any
+    place that the window does not have: to look at the values would mean to wait for the GPU.
+    """
+    op = "max_pool2d_backward"
+    full = arg.shape_tuple(op, "input_shape", input_shape, 4)
+    shape = geometry(op, full, kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_backward(op, shape, grad_output, indices, out)
+
+
+def avg_pool2d(
+    input: Any,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: PaddingArgument = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    out: Any = None,
+) -> Any:
+    """Mean of each window; arguments as for `fastconv.ops.avg_pool2d`, arrays as for `max_pool2d` here."""
+    op = "avg_pool2d"
+    x = arrays.view(op, "input", input, 4)
+    shape = geometry(op, x.shape, kernel_size, stride, padding, 1, ceil_mode)
+    include_pad = arg.flag(op, "count_include_pad", count_include_pad)
+    return _avg_forward(op, shape, input, include_pad, _divisor(op, divisor_override), out)
+
+
+def avg_pool2d_backward(
+    grad_output: Any,
+    input_shape: Sequence[int],
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: PaddingArgument = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    out: Any = None,
+) -> Any:
+    """Gradient of `avg_pool2d`; `input_shape` is (N, H, W, C)."""
+    op = "avg_pool2d_backward"
+    full = arg.shape_tuple(op, "input_shape", input_shape, 4)
+    shape = geometry(op, full, kernel_size, stride, padding, 1, ceil_mode)
+    include_pad = arg.flag(op, "count_include_pad", count_include_pad)
+    return _avg_backward(op, shape, grad_output, include_pad, _divisor(op, divisor_override), out)
+
+
+def _image_window(op: str, shape: tuple[int, ...]) -> Any:
+    return geometry(op, shape, shape[1:3], None, 0, 1, False)
+
+
+def global_avg_pool2d(input: Any, *, out: Any = None) -> Any:
+    """Mean of each image's channels, of shape (N, 1, 1, C)."""
+    op = "global_avg_pool2d"
+    shape = _image_window(op, arrays.view(op, "input", input, 4).shape)
+    return _avg_forward(op, shape, input, True, 0, out)
+
+
+def global_avg_pool2d_backward(grad_output: Any, input_shape: Sequence[int], *, out: Any = None) -> Any:
+    """Gradient of `global_avg_pool2d`: grad_output / (H*W) at every pixel; `input_shape` is (N, H, W, C)."""
+    op = "global_avg_pool2d_backward"
+    shape = _image_window(op, arg.shape_tuple(op, "input_shape", input_shape, 4))
+    return _avg_backward(op, shape, grad_output, True, 0, out)
+
+
+def global_max_pool2d(
+    input: Any, return_indices: bool = False, *, taps: Any = None, positive_only: bool = False, out: Any = None
+) -> Any:
+    """Maximum of each image's channels, of shape (N, 1, 1, C); see `max_pool2d`."""
+    op = "global_max_pool2d"
+    shape = _image_window(op, arrays.view(op, "input", input, 4).shape)
+    return _max_forward(op, shape, input, return_indices, taps, positive_only, out)
+
+
+def global_max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Sequence[int], *, out: Any = None) -> Any:
+    """Gradient of `global_max_pool2d`; see `max_pool2d_backward`."""
+    op = "global_max_pool2d_backward"
+    shape = _image_window(op, arg.shape_tuple(op, "input_shape", input_shape, 4))
+    return _max_backward(op, shape, grad_output, indices, out)
