@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     hardest = np.argsort(shares.max(axis=1))[:3]  # the moves it is least sure of
     for axes, place in zip(figure.subplots(1, 3), hardest, strict=True):
         draw(axes, boards_test[place], shares[place].reshape(boards_test.shape[1:]), int(moves_test[place]))
-    figure.suptitle("black to move: the network's probability of each move (red), the right move (green ring)")
+    figure.suptitle("black to move, where the network is least sure: its moves red, the right one ringed")
     save(figure, out / "go.png")
 
 

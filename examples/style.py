@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options_parser.add_argument("--style", metavar="FILE", help="picture (default: strokes of a brush, made up)")
     options_parser.add_argument("--weights", metavar="FILE", help="torchvision's VGG-19 as a safetensors file")
     options_parser.add_argument("--steps", type=int, default=300, metavar="N", help="steps towards the image (300)")
-    options_parser.add_argument("--strength", type=float, default=100.0, metavar="S", help="weight of the style (100)")
+    options_parser.add_argument("--strength", type=float, default=1e3, metavar="S", help="weight of the style (1000)")
     options = options_parser.parse_args(arguments)
     out = new_folder(options, "style")
     rng = np.random.default_rng(options.seed)
