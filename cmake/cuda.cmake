@@ -10,13 +10,27 @@ option(FASTCONV_CUDA_EMULATOR "Build only the module _cuda_emulated, which runs 
 
 # Drivers with their kernels, each compiled by nvcc for all architectures, or by g++ for the emulator.
 set(FASTCONV_CUDA_SOURCES
-    csrc/cuda/avg_pool2d.cu csrc/cuda/conv2d_forward.cu csrc/cuda/devices.cu csrc/cuda/elementwise.cu
-    csrc/cuda/max_pool2d.cu csrc/cuda/streams.cu csrc/cuda/transpose.cu)
+    csrc/cuda/avg_pool2d.cu
+    csrc/cuda/conv2d_forward.cu
+    csrc/cuda/devices.cu
+    csrc/cuda/dropout.cu
+    csrc/cuda/elementwise.cu
+    csrc/cuda/loss.cu
+    csrc/cuda/max_pool2d.cu
+    csrc/cuda/optimizer.cu
+    csrc/cuda/streams.cu
+    csrc/cuda/transpose.cu)
 # Those with wgmma and TMA: for sm_90a alone.
 set(FASTCONV_CUDA_HOPPER_SOURCES)
 set(FASTCONV_CUDA_BINDINGS
-    csrc/cuda/bindings/bind_conv2d.cpp csrc/cuda/bindings/bind_elementwise.cpp csrc/cuda/bindings/bind_runtime.cpp
-    csrc/cuda/bindings/bind_pool2d.cpp csrc/cuda/bindings/bind_shapes.cpp csrc/cuda/bindings/bind_streams.cpp
+    csrc/cuda/bindings/bind_conv2d.cpp
+    csrc/cuda/bindings/bind_elementwise.cpp
+    csrc/cuda/bindings/bind_loss.cpp
+    csrc/cuda/bindings/bind_optimizer.cpp
+    csrc/cuda/bindings/bind_pool2d.cpp
+    csrc/cuda/bindings/bind_runtime.cpp
+    csrc/cuda/bindings/bind_shapes.cpp
+    csrc/cuda/bindings/bind_streams.cpp
     csrc/cuda/bindings/module.cpp)
 
 set(FASTCONV_BUILD_CUDA OFF)

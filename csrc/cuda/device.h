@@ -9,8 +9,10 @@
 //   cp_async<bytes>(to, from, valid)                 4, 8 or 16 bytes from global to shared memory, landing later;
 //                                                    zeros instead where not valid (`from` is then not read)
 //   cp_async_commit() cp_async_wait<n>()             close a group of copies; wait until at most n groups are on the
-//   way Pack<T, n>, load<P>(p), store(p, pack)           n values side by side in one access, aligned to all their
-//   bytes multiply_add(a, b, c)                            a * b + c rounded once
+//                                                    way
+//   Pack<T, n>, load<P>(p), store(p, pack)           n values side by side in one access, aligned to all their bytes
+//   multiply_add(a, b, c)                            a * b + c rounded once
+//   root(x) exponential(x) logarithm(x) power(x, y) not_a_number()    root is rounded correctly
 //
 // Tensor cores, mbarrier, TMA and wgmma come in headers of their own beside this one (mma.h, hopper.h).
 #pragma once

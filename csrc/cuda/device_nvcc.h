@@ -41,6 +41,12 @@ FASTCONV_DEVICE void store(T* to, const P& pack) {
 }
 
 FASTCONV_DEVICE float multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+FASTCONV_HOST_DEVICE float root(float x) { return sqrtf(x); }
+FASTCONV_HOST_DEVICE double root(double x) { return sqrt(x); }
+FASTCONV_DEVICE float exponential(float x) { return expf(x); }
+FASTCONV_DEVICE double logarithm(double x) { return log(x); }
+FASTCONV_DEVICE double power(double x, double y) { return pow(x, y); }
+FASTCONV_DEVICE float not_a_number() { return __int_as_float(0x7fc00000); }
 
 // Before sm_80 the copy goes through a register and lands at once: correct wherever the pipelined one is.
 template <int bytes>

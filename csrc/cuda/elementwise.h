@@ -14,6 +14,14 @@ inline std::int64_t mask_words(std::int64_t count) { return (count + 31) / 32; }
 void relu_forward(const float* input, float* output, std::uint32_t* mask, std::int64_t count, Stream stream);
 void relu_backward(const float* grad_output, const std::uint32_t* mask, float* grad_input, std::int64_t count,
                    Stream stream);
+// By the sign of what relu gave (or was given) instead of a mask. The result may be either input.
+void relu_backward_output(const float* grad_output, const float* output, float* grad_input, std::int64_t count,
+                          Stream stream);
+void add(const float* input, const float* other, float* output, std::int64_t count, Stream stream);
+// input * (0 with probability p, else 1 / (1 - p)). What falls depends on seed, element and offset + *counter alone;
+// counter may be null.
+void dropout(const float* input, float* output, std::int64_t count, double p, std::uint64_t seed, std::uint64_t offset,
+             const std::int64_t* counter, Stream stream);
 void fill(float* output, float value, std::int64_t count, Stream stream);
 void copy(const float* input, float* output, std::int64_t count, Stream stream);
 

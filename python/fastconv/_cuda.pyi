@@ -67,6 +67,7 @@ class Conv2dShape:
 def conv2d_forward(
     shape: Conv2dShape, input: int, weight: int, bias: int, output: int, *, relu: bool, stream: int
 ) -> None: ...
+
 @final
 class Pool2dShape:
     def __init__(
@@ -96,7 +97,13 @@ def avg_pool2d_forward(
     shape: Pool2dShape, input: int, output: int, *, count_include_pad: bool, divisor_override: int, stream: int
 ) -> None: ...
 def avg_pool2d_backward(
-    shape: Pool2dShape, grad_output: int, grad_input: int, *, count_include_pad: bool, divisor_override: int, stream: int
+    shape: Pool2dShape,
+    grad_output: int,
+    grad_input: int,
+    *,
+    count_include_pad: bool,
+    divisor_override: int,
+    stream: int,
 ) -> None: ...
 def explain_pool2d(shape: Pool2dShape, operation: str) -> str: ...
 def relu_forward(input: int, output: int, mask: int, count: int, *, stream: int) -> None: ...
@@ -105,3 +112,93 @@ def fill(output: int, value: float, count: int, *, stream: int) -> None: ...
 def copy(input: int, output: int, count: int, *, stream: int) -> None: ...
 def transpose(input: int, output: int, element_bytes: int, batch: int, rows: int, columns: int, *, stream: int) -> None:
     """(batch, rows, columns) to (batch, columns, rows), of elements of 2 or 4 bytes."""
+
+def relu_backward_output(grad_output: int, output: int, grad_input: int, count: int, *, stream: int) -> None: ...
+def add(input: int, other: int, output: int, count: int, *, stream: int) -> None: ...
+def dropout(
+    input: int, output: int, count: int, *, p: float, seed: int, offset: int, counter: int, stream: int
+) -> None:
+    """`counter` is an int64 in device memory, added to `offset`."""
+
+def softmax_cross_entropy(
+    logits: int,
+    labels: int,
+    label_bytes: int,
+    weight: int,
+    rows: int,
+    classes: int,
+    workspace: int,
+    loss: int,
+    grad: int,
+    *,
+    mean: bool,
+    label_smoothing: float,
+    ignore_index: int | None,
+    stream: int,
+) -> None:
+    """`workspace` has rows + 1 float32: the loss of each row, and what a mean divides by."""
+
+def sgd_step(
+    param: int,
+    grad: int,
+    velocity: int,
+    changing: int,
+    count: int,
+    *,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    stream: int,
+) -> None:
+    """`changing`: the learning rate, one float32 in device memory; `lr` where it is 0."""
+
+def rmsprop_step(
+    param: int,
+    grad: int,
+    square_avg: int,
+    grad_avg: int,
+    velocity: int,
+    changing: int,
+    count: int,
+    *,
+    lr: float,
+    rho: float,
+    eps: float,
+    eps_inside_root: bool,
+    momentum: float,
+    weight_decay: float,
+    stream: int,
+) -> None: ...
+def adam_step(
+    param: int,
+    grad: int,
+    exp_avg: int,
+    exp_avg_sq: int,
+    changing: int,
+    count: int,
+    *,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    stream: int,
+) -> None:
+    """`changing`: what `adam_factors` wrote; `step` and `lr` where it is 0."""
+
+def adam_factors(
+    step: int,
+    lr_array: int,
+    factors: int,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    decoupled_decay: float,
+    stream: int,
+) -> None:
+    """Add 1 to `step`, an int64 in device memory, and write the three float32 that this step of Adam needs."""

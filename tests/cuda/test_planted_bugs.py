@@ -26,6 +26,9 @@ MAX_POOL = "max_pool2d.h", "max_pool2d.cu", "test_pool2d.py"
 AVG_POOL = "avg_pool2d.h", "avg_pool2d.cu", "test_pool2d.py"
 POOL_WINDOW = "pool2d_geometry.h", "max_pool2d.cu", "test_pool2d.py"
 TRANSPOSE = "transpose.h", "transpose.cu", "test_elementwise.py"
+LOSS = "cross_entropy.h", "loss.cu", "test_training.py"
+OPTIMIZER = "optimizer.h", "optimizer.cu", "test_training.py"
+DROPOUT = "dropout.h", "dropout.cu", "test_training.py"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,22 @@ BUGS = [
     Bug("no barrier between slices of a window", AVG_POOL, "    sync();", "    "),
     Bug("a slice of a window is added twice", AVG_POOL, "if (slice < half)", "if (slice <= half)"),
     Bug("padding counts always", AVG_POOL, "start > begin ? start : begin", "start"),
+    Bug("no barrier before the parts are added", LOSS, "  sync();", "  "),
+    Bug(
+        "lanes of a row left out",
+        LOSS,
+        "int mask = 16; mask > 0; mask /= 2) value",
+        "int mask = 8; mask > 0; mask /= 2) value",
+    ),
+    Bug(
+        "ignored rows count in the mean",
+        LOSS,
+        "if (!is_class(p, label) || (p.ignores && label == p.ignore_index)) continue",
+        "if (!is_class(p, label)) continue",
+    ),
+    Bug("the step is counted too late", OPTIMIZER, "++*p.step", "(*p.step)++"),
+    Bug("Nesterov without the gradient", OPTIMIZER, "p.nesterov ? multiply_add(p.momentum, v, u) : v", "v"),
+    Bug("the same numbers at every replay", DROPOUT, "p.counter ? static_cast<std::uint64_t>(*p.counter) : 0", "0"),
 ]
 SELECTED = BUGS if os.environ.get("FASTCONV_TEST_PLANTED") == "all" else [bug for bug in BUGS if bug.by_default]
 

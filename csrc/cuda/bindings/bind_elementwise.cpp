@@ -42,6 +42,31 @@ void bind_relu_backward(Address grad_output, Address mask, Address grad_input, s
   relu_backward(pointer<float>(gy), pointer<std::uint32_t>(m), pointer<float>(gx), count, as_stream(stream));
 }
 
+// (a, b) to a result of the same size.
+template <void (*run)(const float*, const float*, float*, std::int64_t, Stream)>
+void bind_pair(const std::string& op, const char* first, const char* second, Address a, Address b, Address output,
+               std::int64_t count, Address stream) {
+  check_count(op.c_str(), "count", count);
+  const Buffer x = buffer<float>(op.c_str(), first, a, count), z = buffer<float>(op.c_str(), second, b, count);
+  const Buffer y = buffer<float>(op.c_str(), "out", output, count);
+  check_same_or_apart(op.c_str(), y, x), check_same_or_apart(op.c_str(), y, z);
+  const py::gil_scoped_release release;
+  run(pointer<float>(x), pointer<float>(z), pointer<float>(y), count, as_stream(stream));
+}
+
+void bind_dropout(Address input, Address output, std::int64_t count, double p, std::uint64_t seed, std::uint64_t offset,
+                  Address counter, Address stream) {
+  const char* op = "dropout";
+  check_count(op, "count", count);
+  if (!(p >= 0 && p < 1)) throw std::invalid_argument("dropout: p must lie in [0, 1), got " + std::to_string(p));
+  const Buffer x = buffer<float>(op, "input", input, count), y = buffer<float>(op, "out", output, count);
+  const Buffer c = buffer<std::int64_t>(op, "counter", counter, counter ? 1 : 0);
+  check_same_or_apart(op, y, x);
+  check_no_overlap(op, y, c);
+  const py::gil_scoped_release release;
+  dropout(pointer<float>(x), pointer<float>(y), count, p, seed, offset, pointer<std::int64_t>(c), as_stream(stream));
+}
+
 void bind_fill(Address output, float value, std::int64_t count, Address stream) {
   check_count("fill", "count", count);
   const Buffer y = buffer<float>("fill", "output", output, count);
@@ -81,6 +106,22 @@ void bind_elementwise(py::module_& m) {
         py::kw_only(), py::arg("stream"));
   m.def("relu_backward", &bind_relu_backward, py::arg("grad_output"), py::arg("mask"), py::arg("grad_input"),
         py::arg("count"), py::kw_only(), py::arg("stream"));
+  m.def(
+      "relu_backward_output",
+      [](Address grad_output, Address output, Address grad_input, std::int64_t count, Address stream) {
+        bind_pair<relu_backward_output>("relu_backward", "grad_output", "output", grad_output, output, grad_input,
+                                        count, stream);
+      },
+      py::arg("grad_output"), py::arg("output"), py::arg("grad_input"), py::arg("count"), py::kw_only(),
+      py::arg("stream"));
+  m.def(
+      "add",
+      [](Address input, Address other, Address output, std::int64_t count, Address stream) {
+        bind_pair<add>("add", "input", "other", input, other, output, count, stream);
+      },
+      py::arg("input"), py::arg("other"), py::arg("output"), py::arg("count"), py::kw_only(), py::arg("stream"));
+  m.def("dropout", &bind_dropout, py::arg("input"), py::arg("output"), py::arg("count"), py::kw_only(), py::arg("p"),
+        py::arg("seed"), py::arg("offset"), py::arg("counter"), py::arg("stream"));
   m.def("fill", &bind_fill, py::arg("output"), py::arg("value"), py::arg("count"), py::kw_only(), py::arg("stream"));
   m.def("copy", &bind_copy, py::arg("input"), py::arg("output"), py::arg("count"), py::kw_only(), py::arg("stream"));
   m.def("transpose", &bind_transpose, py::arg("input"), py::arg("output"), py::arg("element_bytes"), py::arg("batch"),

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "cuda/emulator/grid.h"
 
@@ -69,6 +70,14 @@ void store(T* to, const P& pack) {
 }
 
 inline float multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
+template <class T>
+T root(T x) {
+  return std::sqrt(x);
+}
+inline float exponential(float x) { return std::exp(x); }
+inline double logarithm(double x) { return std::log(x); }
+inline double power(double x, double y) { return std::pow(x, y); }
+inline float not_a_number() { return std::numeric_limits<float>::quiet_NaN(); }
 
 namespace emulator {
 inline void land(const Copy& copy) {

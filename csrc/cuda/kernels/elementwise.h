@@ -1,4 +1,5 @@
-// ReLU with one bit per element for its backward, fill and copy. A thread has four neighbours: 16 bytes in one access.
+// ReLU with one bit per element for its backward, addition, fill and copy. A thread has four neighbours: 16 bytes in
+// one access.
 #pragma once
 
 #include <cstdint>
@@ -75,6 +76,35 @@ FASTCONV_KERNEL relu_backward_kernel(ElementwiseParams p) {
   for (int i = 0; i < kPerThread; ++i)
     if (!(bits >> i & 1)) gradient.at[i] = 0;
   store_four<kWide>(p.output, at, p.count, gradient);
+}
+
+struct PairParams {
+  const float* first;
+  const float* second;
+  float* output;
+  std::int64_t count;
+};
+
+// first: the gradient of the output; second: the output, or the input.
+template <bool kWide>
+FASTCONV_KERNEL relu_backward_output_kernel(PairParams p) {
+  const std::int64_t at = first_element();
+  Float4 gradient = load_four<kWide>(p.first, at, p.count);
+  const Float4 y = load_four<kWide>(p.second, at, p.count);
+  FASTCONV_UNROLL
+  for (int i = 0; i < kPerThread; ++i)
+    if (y.at[i] <= 0) gradient.at[i] = 0;
+  store_four<kWide>(p.output, at, p.count, gradient);
+}
+
+template <bool kWide>
+FASTCONV_KERNEL add_kernel(PairParams p) {
+  const std::int64_t at = first_element();
+  Float4 sum = load_four<kWide>(p.first, at, p.count);
+  const Float4 other = load_four<kWide>(p.second, at, p.count);
+  FASTCONV_UNROLL
+  for (int i = 0; i < kPerThread; ++i) sum.at[i] += other.at[i];
+  store_four<kWide>(p.output, at, p.count, sum);
 }
 
 template <bool kWide>

@@ -10,9 +10,21 @@ Without a GPU this package still imports: `device_count()` is 0 and `status()` s
 from __future__ import annotations
 
 from fastconv.cuda.conv2d import conv2d
-from fastconv.cuda.elementwise import copy, fill, nchw_to_nhwc, nhwc_to_nchw, relu, relu_backward
+from fastconv.cuda.elementwise import (
+    add,
+    copy,
+    dropout,
+    fill,
+    nchw_to_nhwc,
+    nhwc_to_nchw,
+    relu,
+    relu_backward,
+    relu_backward_output,
+)
 from fastconv.cuda.error import CudaError
+from fastconv.cuda.loss import cross_entropy
 from fastconv.cuda.native import device_count, device_properties, status
+from fastconv.cuda.optimizer import adam_factors, adam_step, rmsprop_step, sgd_step
 from fastconv.cuda.pool2d import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -26,12 +38,17 @@ from fastconv.cuda.pool2d import (
 
 __all__ = [
     "CudaError",
+    "adam_factors",
+    "adam_step",
+    "add",
     "avg_pool2d",
     "avg_pool2d_backward",
     "conv2d",
     "copy",
+    "cross_entropy",
     "device_count",
     "device_properties",
+    "dropout",
     "fill",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
@@ -43,5 +60,8 @@ __all__ = [
     "nhwc_to_nchw",
     "relu",
     "relu_backward",
+    "relu_backward_output",
+    "rmsprop_step",
+    "sgd_step",
     "status",
 ]

@@ -1,6 +1,7 @@
 """Arrays on a GPU, whoever made them: where they lie, new ones of the same library, and that library's stream.
 
-CuPy arrays and PyTorch tensors are asked directly, everything else by DLPack or `__cuda_array_interface__`. Under the emulator NumPy arrays take the place of GPU arrays.
+CuPy arrays and PyTorch tensors are asked directly, everything else by DLPack or
+`__cuda_array_interface__`. Under the emulator NumPy arrays take the place of GPU arrays.
 """
 
 from __future__ import annotations
@@ -188,6 +189,17 @@ def _from_interface(op: str, name: str, value: Any, interface: dict[str, Any], e
         None if stream is None else _address_of_stream(stream),
         bool(read_only),
     )
+
+
+def is_on_a_gpu(value: Any) -> bool:
+    """Whether `look` would take it, as far as its type tells."""
+    if isinstance(value, np.ndarray):
+        return native.emulated()
+    if library(value) == "torch" and not isinstance(value, View):
+        return bool(value.is_cuda)
+    if hasattr(value, "__dlpack_device__"):
+        return value.__dlpack_device__()[0] in (_DLPACK_CUDA, _DLPACK_MANAGED)
+    return isinstance(value, View) or hasattr(value, "__cuda_array_interface__")
 
 
 def look(op: str, name: str, value: Any) -> View:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastconv.cuda import arrays, native
+from fastconv.cuda.arrays import View
 from fastconv.cuda.launch import Launch
 
 
@@ -29,12 +30,11 @@ def relu(input: Any, *, mask: Any = None, out: Any = None) -> Any:
     """
     op = "relu"
     module = native.module(op)
-    x = arrays.view(op, "input", input)
-    result = arrays.output(op, out, input, x.shape)
+    x = _dense(op, "input", input)
+    result, y = _output_like(op, out, x)
     bits = None if mask is None else arrays.view(op, "mask", mask, 1, "uint32", write=True)
     if bits is not None:
         arrays.check_shape(op, "mask", bits, mask_shape(x.shape))
-    y = arrays.view(op, "out", result, write=True)
     with Launch(op, x, bits, y) as stream:
         module.relu_forward(x.address, y.address, bits.address if bits else 0, arrays.count(x.shape), stream=stream)
     return result
@@ -50,6 +50,116 @@ def relu_backward(grad_output: Any, mask: Any, *, out: Any = None) -> Any:
     gx = arrays.view(op, "out", result, write=True)
     with Launch(op, gy, bits, gx) as stream:
         module.relu_backward(gy.address, bits.address, gx.address, arrays.count(gy.shape), stream=stream)
+    return result
+
+
+def _same_order(op: str, first: View, name: str, value: Any, write: bool = False) -> View:
+    """An array that lies in memory as the first one does: then element follows element, whatever the order is."""
+    array = arrays.check(op, arrays.look(op, name, value), None, first.dtype, write)
+    arrays.check_shape(op, name, array, first.shape)
+    if arrays.memory_order(array) != arrays.memory_order(first):
+        raise ValueError(
+            f"{op}: {name} must lie in memory as {first.name} does, with strides {first.strides}, got {array.strides}"
+        )
+    return array
+
+
+def _dense(op: str, name: str, value: Any) -> View:
+    array = arrays.check(op, arrays.look(op, name, value), None, "float32")
+    if arrays.memory_order(array) is None:
+        raise ValueError(f"{op}: {name} must fill its memory without gaps, got strides {array.strides}")
+    return array
+
+
+def _output_like(op: str, out: Any, first: View) -> tuple[Any, View]:
+    """`out`, or a new array that lies in memory as the input does."""
+    if out is None:
+        order = arrays.memory_order(first)
+        assert order is not None
+        out = arrays.empty(op, first, [first.shape[axis] for axis in order])
+        if order != tuple(range(len(order))):
+            out = arrays.permute(out, [order.index(axis) for axis in range(len(order))])
+    return out, _same_order(op, first, "out", out, write=True)
+
+
+def add(input: Any, other: Any, *, out: Any = None) -> Any:
+    """Return input + other, of one shape and one order in memory; `out` may be either.
+
+    Parameters
+    ----------
+    input, other : array on a GPU, float32
+        Any order in memory without gaps, channels_last for instance.
+    out : array, optional
+
+    Returns
+    -------
+    array of the shape and memory order of `input`
+    """
+    op = "add"
+    module = native.module(op)
+    a = _dense(op, "input", input)
+    b = _same_order(op, a, "other", other)
+    result, y = _output_like(op, out, a)
+    with Launch(op, a, b, y) as stream:
+        module.add(a.address, b.address, y.address, arrays.count(a.shape), stream=stream)
+    return result
+
+
+def relu_backward_output(grad_output: Any, output: Any, *, out: Any = None) -> Any:
+    """Return grad_output where `output`, what `relu` returned, is positive or NaN, and 0 elsewhere."""
+    op = "relu_backward"
+    module = native.module(op)
+    gy = _dense(op, "grad_output", grad_output)
+    value = _same_order(op, gy, "output", output)
+    result, gx = _output_like(op, out, gy)
+    with Launch(op, gy, value, gx) as stream:
+        module.relu_backward_output(gy.address, value.address, gx.address, arrays.count(gy.shape), stream=stream)
+    return result
+
+
+def dropout(input: Any, p: float = 0.5, *, seed: int, offset: int = 0, counter: Any = None, out: Any = None) -> Any:
+    """Multiply each value by 0 with probability `p`, and by 1 / (1 - p) otherwise; its gradient is the same call.
+
+    What falls is a function of `seed`, the number of the element in memory, and offset + counter: nothing is stored.
+
+    Parameters
+    ----------
+    input : array on a GPU, float32
+    p : float, default 0.5
+        Probability, 0 <= p < 1.
+    seed, offset : int
+        Below 2**64. Two calls with both equal drop the same elements: give each layer and step an offset of its own.
+    counter : array on a GPU, shape (1,), int64, optional
+        Added to `offset`: a captured graph that counts it on drops other elements at every replay.
+    out : array, optional
+        It may be `input`.
+
+    Returns
+    -------
+    array of the shape and memory order of `input`
+
+    Notes
+    -----
+    Philox 4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+    """
+    op = "dropout"
+    module = native.module(op)
+    x = _dense(op, "input", input)
+    steps = None if counter is None else arrays.view(op, "counter", counter, 1, "int64")
+    if steps is not None:
+        arrays.check_shape(op, "counter", steps, (1,))
+    result, y = _output_like(op, out, x)
+    with Launch(op, x, steps, y) as stream:
+        module.dropout(
+            x.address,
+            y.address,
+            arrays.count(x.shape),
+            p=p,
+            seed=seed,
+            offset=offset,
+            counter=steps.address if steps else 0,
+            stream=stream,
+        )
     return result
 
 

@@ -15,7 +15,7 @@ from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array
 
 
-def _number(op: str, name: str, value: object, below: float = math.inf) -> float:
+def as_number(op: str, name: str, value: object, below: float = math.inf) -> float:
     """A finite number in [0, below)."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{op}: {name} must be a number, got {arg.describe(value)}")
@@ -77,10 +77,10 @@ def sgd_step(
         param,
         grad,
         velocity,
-        lr=_number(op, "lr", lr),
-        momentum=_number(op, "momentum", momentum),
-        dampening=_number(op, "dampening", dampening),
-        weight_decay=_number(op, "weight_decay", weight_decay),
+        lr=as_number(op, "lr", lr),
+        momentum=as_number(op, "momentum", momentum),
+        dampening=as_number(op, "dampening", dampening),
+        weight_decay=as_number(op, "weight_decay", weight_decay),
         nesterov=bool(nesterov),
     )
 
@@ -136,12 +136,12 @@ def rmsprop_step(
         square_avg,
         grad_avg,
         velocity,
-        lr=_number(op, "lr", lr),
-        rho=_number(op, "rho", rho, 1.0),
-        eps=_number(op, "eps", eps),
+        lr=as_number(op, "lr", lr),
+        rho=as_number(op, "rho", rho, 1.0),
+        eps=as_number(op, "eps", eps),
         eps_inside_root=bool(eps_inside_root),
-        momentum=_number(op, "momentum", momentum),
-        weight_decay=_number(op, "weight_decay", weight_decay),
+        momentum=as_number(op, "momentum", momentum),
+        weight_decay=as_number(op, "weight_decay", weight_decay),
     )
 
 
@@ -191,10 +191,10 @@ def adam_step(
         exp_avg,
         exp_avg_sq,
         step=arg.integer(op, "step", step),
-        lr=_number(op, "lr", lr),
-        beta1=_number(op, "beta1", beta1, 1.0),
-        beta2=_number(op, "beta2", beta2, 1.0),
-        eps=_number(op, "eps", eps),
-        weight_decay=_number(op, "weight_decay", weight_decay),
+        lr=as_number(op, "lr", lr),
+        beta1=as_number(op, "beta1", beta1, 1.0),
+        beta2=as_number(op, "beta2", beta2, 1.0),
+        eps=as_number(op, "eps", eps),
+        weight_decay=as_number(op, "weight_decay", weight_decay),
         decoupled=bool(decoupled),
     )
