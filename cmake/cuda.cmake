@@ -12,6 +12,9 @@ option(FASTCONV_CUDA_EMULATOR "Build only the module _cuda_emulated, which runs 
 set(FASTCONV_CUDA_SOURCES
     csrc/cuda/avg_pool2d.cu
     csrc/cuda/conv2d_forward.cu
+    csrc/cuda/conv2d_kind.cpp
+    csrc/cuda/depthwise_conv2d.cu
+    csrc/cuda/depthwise_conv2d_backward_weight.cu
     csrc/cuda/devices.cu
     csrc/cuda/dropout.cu
     csrc/cuda/elementwise.cu
@@ -24,6 +27,7 @@ set(FASTCONV_CUDA_SOURCES
 set(FASTCONV_CUDA_HOPPER_SOURCES)
 set(FASTCONV_CUDA_BINDINGS
     csrc/cuda/bindings/bind_conv2d.cpp
+    csrc/cuda/bindings/bind_depthwise_conv2d.cpp
     csrc/cuda/bindings/bind_elementwise.cpp
     csrc/cuda/bindings/bind_loss.cpp
     csrc/cuda/bindings/bind_optimizer.cpp

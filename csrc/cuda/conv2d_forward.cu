@@ -2,8 +2,10 @@
 #include "core/checked_math.h"
 #include "cuda/aligned.h"
 #include "cuda/conv2d.h"
+#include "cuda/conv2d_kind.h"
 #include "cuda/conv2d_params.h"
 #include "cuda/kernels/conv2d_forward_simt.h"
+#include "cuda/depthwise_conv2d.h"
 #include "cuda/launch.h"
 
 namespace fastconv {
@@ -26,6 +28,8 @@ void launch_simt(const Conv2dShape& shape, Conv2dForwardParams p, Stream stream)
 
 void conv2d_forward(const Conv2dShape& shape, const float* input, const float* weight, const float* bias, float* output,
                     bool relu, Stream stream) {
+  if (conv2d_kind(shape) == Conv2dKind::depthwise)
+    return depthwise_conv2d_forward(shape, input, weight, bias, output, relu, stream);
   const std::int64_t step = images_per_launch(shape);
   for (std::int64_t n = 0; n < shape.n; n += step) {
     const std::int64_t images = std::min(step, shape.n - n);

@@ -25,6 +25,8 @@ ELEMENTWISE = "elementwise.h", "elementwise.cu", "test_elementwise.py"
 MAX_POOL = "max_pool2d.h", "max_pool2d.cu", "test_pool2d.py"
 AVG_POOL = "avg_pool2d.h", "avg_pool2d.cu", "test_pool2d.py"
 POOL_WINDOW = "pool2d_geometry.h", "max_pool2d.cu", "test_pool2d.py"
+DEPTHWISE = "depthwise_conv2d.h", "depthwise_conv2d.cu", "test_depthwise_conv2d.py"
+DEPTHWISE_WEIGHT = "depthwise_conv2d_weight.h", "depthwise_conv2d_backward_weight.cu", "test_depthwise_conv2d.py"
 TRANSPOSE = "transpose.h", "transpose.cu", "test_elementwise.py"
 LOSS = "cross_entropy.h", "loss.cu", "test_training.py"
 OPTIMIZER = "optimizer.h", "optimizer.cu", "test_training.py"
@@ -70,6 +72,19 @@ BUGS = [
     Bug("taps before the image", POOL_WINDOW, "-start + dilation - 1", "-start"),
     Bug("no barrier between slices of a window", AVG_POOL, "    sync();", "    "),
     Bug("a slice of a window is added twice", AVG_POOL, "if (slice < half)", "if (slice <= half)"),
+    Bug(
+        "no barrier after weights are staged", DEPTHWISE, "  }\n  sync();\n  if (!at.exists)", "  }\n  if (!at.exists)"
+    ),
+    Bug("filters are not turned", DEPTHWISE, "p.turned ? kTaps - 1 - tap : tap", "tap"),
+    Bug("padding reads depthwise weights", DEPTHWISE, "if (y != y) y = ", "if (false) y = "),
+    Bug("rows below the last are stored", DEPTHWISE, "oh + r < g.oh && ow", "ow"),
+    Bug("outputs of one input channel are mixed up", DEPTHWISE, "channel - first + i", "at.channel - first + i"),
+    Bug("outputs between the strides", DEPTHWISE, "remainder(w, ow) != 0", "remainder(w, ow) < 0"),
+    Bug("bits of another launch", DEPTHWISE, "(first + i) % 32) & 1", "i % 32) & 1"),
+    Bug("padding meets gradients", DEPTHWISE_WEIGHT, "if (!all && ", "if (false && "),
+    Bug("lanes are added to one another", DEPTHWISE_WEIGHT, "half >= lanes; half", "half >= 1; half"),
+    Bug("no barrier before the next sum", DEPTHWISE_WEIGHT, "  sync();  // nobody", "  // nobody"),
+    Bug("the last slice is forgotten", DEPTHWISE_WEIGHT, "slice < p.slices;", "slice < p.slices - 1;"),
     Bug("padding counts always", AVG_POOL, "start > begin ? start : begin", "start"),
     Bug("no barrier before the parts are added", LOSS, "  sync();", "  "),
     Bug(

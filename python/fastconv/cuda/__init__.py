@@ -10,6 +10,11 @@ Without a GPU this package still imports: `device_count()` is 0 and `status()` s
 from __future__ import annotations
 
 from fastconv.cuda.conv2d import conv2d
+from fastconv.cuda.depthwise_conv2d import (
+    depthwise_conv2d_backward_input,
+    depthwise_conv2d_backward_weight,
+    depthwise_conv2d_backward_weight_workspace,
+)
 from fastconv.cuda.elementwise import (
     add,
     copy,
@@ -46,6 +51,9 @@ __all__ = [
     "conv2d",
     "copy",
     "cross_entropy",
+    "depthwise_conv2d_backward_input",
+    "depthwise_conv2d_backward_weight",
+    "depthwise_conv2d_backward_weight_workspace",
     "device_count",
     "device_properties",
     "dropout",
