@@ -11,6 +11,9 @@ option(FASTCONV_CUDA_EMULATOR "Build only the module _cuda_emulated, which runs 
 # Drivers with their kernels, each compiled by nvcc for all architectures, or by g++ for the emulator.
 set(FASTCONV_CUDA_SOURCES
     csrc/cuda/avg_pool2d.cu
+    csrc/cuda/conv2d_backward_bias.cu
+    csrc/cuda/conv2d_backward_input.cu
+    csrc/cuda/conv2d_backward_weight.cu
     csrc/cuda/conv2d_forward.cu
     csrc/cuda/conv2d_kind.cpp
     csrc/cuda/depthwise_conv2d.cu

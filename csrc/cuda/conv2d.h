@@ -2,6 +2,8 @@
 // C/groups). Nothing here allocates, waits, or looks at the data.
 #pragma once
 
+#include <cstdint>
+
 #include "core/conv2d_shape.h"
 #include "cuda/stream.h"
 
@@ -11,6 +13,23 @@ namespace cuda {
 // output = input * weight + bias, then ReLU if asked for; bias may be null. float32 in IEEE arithmetic.
 void conv2d_forward(const Conv2dShape& shape, const float* input, const float* weight, const float* bias, float* output,
                     bool relu, Stream stream);
+
+// mask, or null: one bit per element of grad_input, as relu_forward writes them; zero where it is not set.
+void conv2d_backward_input(const Conv2dShape& shape, const float* weight, const float* grad_output,
+                           const std::uint32_t* mask, float* grad_input, Stream stream);
+
+// workspace: as many bytes as the function says, aligned to 16; what it holds does not matter. accumulate: add to what
+// grad_weight holds.
+std::int64_t conv2d_backward_weight_workspace_bytes(const Conv2dShape& shape);
+void conv2d_backward_weight(const Conv2dShape& shape, const float* input, const float* grad_output, float* grad_weight,
+                            void* workspace, bool accumulate, Stream stream);
+
+// Sums of grad_output over pixels = n * oh * ow. mask, or null: take grad_output only where its bit is set; masked, or
+// null: store it so, too (may be grad_output).
+std::int64_t conv2d_backward_bias_workspace_bytes(std::int64_t pixels, std::int64_t channels);
+void conv2d_backward_bias(const float* grad_output, std::int64_t pixels, std::int64_t channels,
+                          const std::uint32_t* mask, float* masked, float* grad_bias, void* workspace, bool accumulate,
+                          Stream stream);
 
 }  // namespace cuda
 }  // namespace fastconv

@@ -20,7 +20,7 @@ void launch_simt(const Conv2dShape& shape, Conv2dForwardParams p, Stream stream)
   p.column_tiles = static_cast<std::int32_t>(ceil_div(g.ocg, Tile::kColumns));
   const std::int64_t blocks = std::int64_t{p.row_tiles} * p.column_tiles * shape.groups;
   const bool in_fours = g.icg % 4 == 0 && aligned(p.input, 16) && aligned(p.weight, 16);
-  launch({"conv2d_forward_simt", blocks, Tile::kThreads, Tile::kSharedBytes, stream},
+  launch({"conv2d_forward_simt", blocks, kSimtThreads, Tile::kSharedBytes, stream},
          in_fours ? conv2d_forward_simt<Tile, 4> : conv2d_forward_simt<Tile, 1>, p, shape);
 }
 
@@ -39,11 +39,11 @@ void conv2d_forward(const Conv2dShape& shape, const float* input, const float* w
     p.weight = weight, p.bias = bias, p.relu = relu;
     p.geometry = conv2d_geometry("conv2d", shape, images);
     if (shape.ocg() > 64)
-      launch_simt<SimtTile<128, 128>>(shape, p, stream);
+      launch_simt<ForwardTile<128>>(shape, p, stream);
     else if (shape.ocg() > 16)
-      launch_simt<SimtTile<128, 64>>(shape, p, stream);
+      launch_simt<ForwardTile<64>>(shape, p, stream);
     else
-      launch_simt<SimtTile<128, 16>>(shape, p, stream);
+      launch_simt<ForwardTile<16>>(shape, p, stream);
   }
 }
 

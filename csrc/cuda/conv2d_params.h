@@ -43,6 +43,7 @@ inline Conv2dGeometry conv2d_geometry(const char* op, const Conv2dShape& s, std:
   g.dilation_h = fit(s.dilation_h), g.dilation_w = fit(s.dilation_w);
   g.output_pixels = static_cast<std::int32_t>(images * s.oh * s.ow);
   g.by_plane = FastDivide(g.oh * g.ow), g.by_row = FastDivide(g.ow);
+  g.by_icg = FastDivide(g.icg), g.by_kw = FastDivide(g.kw);
   return g;
 }
 

@@ -8,6 +8,11 @@ namespace cuda {
 
 FASTCONV_DEVICE int thread_x() { return static_cast<int>(threadIdx.x); }
 FASTCONV_DEVICE int block_x() { return static_cast<int>(blockIdx.x); }
+FASTCONV_DEVICE int block_x_anew() {
+  int block;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
+  return block;
+}
 FASTCONV_DEVICE int block_threads() { return static_cast<int>(blockDim.x); }
 FASTCONV_DEVICE int blocks() { return static_cast<int>(gridDim.x); }
 FASTCONV_DEVICE int lane() { return thread_x() % 32; }

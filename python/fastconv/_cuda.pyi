@@ -75,6 +75,38 @@ def depthwise_conv2d_backward_weight_workspace(shape: Conv2dShape) -> int: ...
 def depthwise_conv2d_backward_weight(
     shape: Conv2dShape, input: int, grad_output: int, grad_weight: int, workspace: int, *, stream: int
 ) -> None: ...
+def conv2d_backward_input(
+    shape: Conv2dShape, weight: int, grad_output: int, mask: int, grad_input: int, *, stream: int
+) -> None:
+    """mask: one bit per element of grad_input, which is 0 where it is not set."""
+
+def conv2d_backward_weight_workspace_bytes(shape: Conv2dShape) -> int: ...
+def conv2d_backward_weight(
+    shape: Conv2dShape,
+    input: int,
+    grad_output: int,
+    grad_weight: int,
+    workspace: int,
+    workspace_bytes: int,
+    *,
+    accumulate: bool,
+    stream: int,
+) -> None: ...
+def conv2d_backward_bias_workspace_bytes(pixels: int, channels: int) -> int: ...
+def conv2d_backward_bias(
+    pixels: int,
+    channels: int,
+    grad_output: int,
+    mask: int,
+    masked: int,
+    grad_bias: int,
+    workspace: int,
+    workspace_bytes: int,
+    *,
+    accumulate: bool,
+    stream: int,
+) -> None:
+    """mask: one bit per element of grad_output, which counts where it is set; masked: grad_output so."""
 
 @final
 class Pool2dShape:

@@ -21,6 +21,13 @@ import cuda_emulator
 
 CONV = "conv2d_forward_simt.h", "conv2d_forward.cu", "test_conv2d.py"
 GEOMETRY = "conv2d_geometry.h", "conv2d_forward.cu", "test_conv2d.py"
+TILE = "simt_tile.h", "conv2d_forward.cu", "test_conv2d.py"
+LINES = "simt_tile.h", "conv2d_backward_weight.cu", "test_conv2d_backward.py"
+INPUT = "conv2d_backward_input_simt.h", "conv2d_backward_input.cu", "test_conv2d_backward.py"
+PHASE = "conv2d_phase.h", "conv2d_backward_input.cu", "test_conv2d_backward.py"
+WEIGHT = "conv2d_backward_weight_simt.h", "conv2d_backward_weight.cu", "test_conv2d_backward.py"
+SUM = "sum_slices.h", "conv2d_backward_weight.cu", "test_conv2d_backward.py"
+BIAS = "column_sum.h", "conv2d_backward_bias.cu", "test_conv2d_backward.py"
 ELEMENTWISE = "elementwise.h", "elementwise.cu", "test_elementwise.py"
 MAX_POOL = "max_pool2d.h", "max_pool2d.cu", "test_pool2d.py"
 AVG_POOL = "avg_pool2d.h", "avg_pool2d.cu", "test_pool2d.py"
@@ -45,21 +52,46 @@ class Bug:
 
 
 BUGS = [
-    Bug("no barrier before a slab is read", CONV, "    sync();", "    ", by_default=True),
-    Bug("a wait that is too short", CONV, "cp_async_wait<0>", "cp_async_wait<1>", by_default=True),
-    Bug("copies over the stage that is read", CONV, "(slab + 1) % 2 * Tile", "slab % 2 * Tile", by_default=True),
-    Bug("the last slab reads past the filter", CONV, "const bool exists = at.kh < g.kh;", "const bool exists = true;"),
-    Bug("one stage only is read", CONV, "float* rows = stages + slab % 2", "float* rows = stages + 0"),
-    Bug("columns of the warp forgotten", CONV, "warp() % 2 * (Tile::kColumns / 2) + ", ""),
-    Bug("rows beyond the last are stored", CONV, "row >= g.output_pixels) continue", "row < 0) continue"),
-    Bug("columns beyond the group are stored", CONV, "column >= g.ocg) continue", "column < 0) continue"),
+    Bug("no barrier before a slab is read", TILE, "    sync();", "    ", by_default=True),
+    Bug("a wait that is too short", TILE, "cp_async_wait<0>", "cp_async_wait<1>", by_default=True),
+    Bug(
+        "copies over the stage that is read", TILE, "(stages + next, depth)", "(stages + stage, depth)", by_default=True
+    ),
+    Bug("one stage only is read", TILE, "stages + stage + own_rows", "stages + own_rows"),
+    Bug("columns of the warp forgotten", TILE, "warp() % 2 * (kColumns / 2) + ", ""),
+    Bug("only the first four lines of a thread", LINES, "i / kWide * kWide * threads", "i / kWide * kWide"),
+    Bug("the last slab reads past the filter", CONV, "position < filter_depth", "filter_depth != 0"),
+    Bug("rows beyond the last are stored", CONV, "row >= g.output_pixels ||", "row < 0 ||"),
+    Bug("columns beyond the group are stored", CONV, "|| column >= g.ocg) return", "|| column < 0) return"),
     Bug("bias of the wrong group", CONV, "p.bias[channel]", "p.bias[column]"),
     Bug("NaN becomes 0", CONV, "y > 0 || y != y ? y : 0", "y > 0 ? y : 0"),
-    Bug("padding reads weights", CONV, "if (y != y) y = ", "if (false) y = "),
+    Bug("padding reads weights", CONV, "if (again) y = ", "if (false) y = "),
     Bug("stride of the other axis", GEOMETRY, "ow * g.stride_w", "ow * g.stride_h"),
     Bug("padding of the other axis", GEOMETRY, "g.pad_left}", "g.pad_top}"),
     Bug("no lower bound", GEOMETRY, "static_cast<std::uint32_t>(w) < static_cast<std::uint32_t>(g.iw)", "w < g.iw"),
-    Bug("taps are not counted on", GEOMETRY, "kw = 0, ++kh", "kw = 0"),
+    Bug("phases with fewer columns", INPUT, "by_row = p.by_row[fewer_w]", "by_row = p.by_row[0]"),
+    Bug("phases with fewer taps", INPUT, "p.by_taps[w.taps != p.w.most_taps]", "p.by_taps[0]"),
+    Bug("output rows of the other axis", INPUT, "tap.kw * p.w.output_step", "tap.kw * p.h.output_step"),
+    Bug("taps of the other phase", INPUT, "tile.w.first_tap + tap.kw", "tile.h.first_tap + tap.kw"),
+    Bug("outputs after the last", INPUT, "static_cast<std::uint32_t>(g.ow);", "static_cast<std::uint32_t>(g.ow + 1);"),
+    Bug("bits of another element", INPUT, "p.mask[bit / 32] >> (bit % 32)", "p.mask[bit / 32] >> (bit % 16)"),
+    Bug("gradients of padding", INPUT, "if (bits(element) & 1)", "if (false)"),
+    Bug("stride and dilation taken for coprime", PHASE, "rest / (g - 1) * g + (", "rest / (g - 1) + ("),
+    Bug("the first tap only", PHASE, "/ x.tap_step + 1 : 0", "/ x.kernel + 1 : 0"),
+    Bug("slices overlap", WEIGHT, "pixel < end && has_column", "has_column"),
+    Bug(
+        "a slice too short",
+        WEIGHT,
+        "begin + p.slice_pixels < g.output_pixels ? begin",
+        "begin < g.output_pixels ? begin",
+    ),
+    Bug("partial sums in one place", WEIGHT, "(block / tiles) * g.oc", "(block % 1) * g.oc"),
+    Bug("old values forgotten", WEIGHT, "p.grad_weight[element] + dw : dw", "dw : dw"),
+    Bug("padding reads gradients", WEIGHT, "if (dw != dw)", "if (false)"),
+    Bug("no barrier between parts of a sum", SUM, "  sync();", "  "),
+    Bug("parts of a sum left out", SUM, "part < kSumParts", "part < kSumParts - 1"),
+    Bug("no barrier between rows of a column", BIAS, "  sync();", "  "),
+    Bug("what is masked counts", BIAS, "sum.at[k] += v.at[k];", "sum.at[k] += p.input[at + k];"),
     Bug("bits of a word come too early", ELEMENTWISE, "bits |= shuffle_xor(bits, 4);", ""),
     Bug("no barrier between rows and columns", TRANSPOSE, "  sync();", "  "),
     Bug("the last maximum wins", MAX_POOL, "!(x <= best)", "!(x < best)"),

@@ -19,6 +19,7 @@ struct Conv2dGeometry {
   std::int32_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
   std::int32_t output_pixels;   // n * oh * ow
   FastDivide by_plane, by_row;  // of output pixels: oh * ow, ow
+  FastDivide by_icg, by_kw;     // of positions in a filter
 };
 
 // The input pixel under tap (0, 0) of an output pixel; it may lie outside the image.
@@ -39,9 +40,14 @@ FASTCONV_DEVICE bool inside(const Conv2dGeometry& g, std::int32_t h, std::int32_
          static_cast<std::uint32_t>(w) < static_cast<std::uint32_t>(g.iw);
 }
 
-// A position in the sum over (kh, kw, c), moved on without a division.
+// A position in the sum over (kh, kw, c), found from its number, or moved on without a division.
 struct Tap {
   std::int32_t kh, kw, c;
+
+  FASTCONV_DEVICE static Tap at(std::int32_t depth, const FastDivide& by_channels, const FastDivide& by_kernel_w) {
+    const std::int32_t tap = by_channels.quotient(depth), kh = by_kernel_w.quotient(tap);
+    return {kh, by_kernel_w.remainder(tap, kh), by_channels.remainder(depth, tap)};
+  }
 
   FASTCONV_DEVICE void advance(const Conv2dGeometry& g, std::int32_t by) {
     c += by;

@@ -9,7 +9,14 @@ Without a GPU this package still imports: `device_count()` is 0 and `status()` s
 
 from __future__ import annotations
 
-from fastconv.cuda.conv2d import conv2d
+from fastconv.cuda.conv2d import (
+    conv2d,
+    conv2d_backward_bias,
+    conv2d_backward_bias_workspace_bytes,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+    conv2d_backward_weight_workspace_bytes,
+)
 from fastconv.cuda.depthwise_conv2d import (
     depthwise_conv2d_backward_input,
     depthwise_conv2d_backward_weight,
@@ -49,6 +56,11 @@ __all__ = [
     "avg_pool2d",
     "avg_pool2d_backward",
     "conv2d",
+    "conv2d_backward_bias",
+    "conv2d_backward_bias_workspace_bytes",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "conv2d_backward_weight_workspace_bytes",
     "copy",
     "cross_entropy",
     "depthwise_conv2d_backward_input",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from fastconv.cuda import arrays, native
+from fastconv.cuda.elementwise import mask_shape
 from fastconv.cuda.launch import Launch
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import IntOrPair, PaddingArgument
@@ -103,3 +105,234 @@ def conv2d(
     with Launch(op, x, w, b, y) as stream:
         module.conv2d_forward(shape, x.address, w.address, b.address if b else 0, y.address, relu=relu, stream=stream)
     return result
+
+
+def _mask(op: str, mask: Any, shape: tuple[int, ...]) -> arrays.View | None:
+    """One bit for each element of an array of this shape, as `relu` writes them."""
+    if mask is None:
+        return None
+    bits = arrays.view(op, "mask", mask, 1, "uint32")
+    arrays.check_shape(op, "mask", bits, mask_shape(shape))
+    return bits
+
+
+def _workspace(op: str, workspace: Any, like: Any, needed: int) -> arrays.View:
+    """The caller's, or a new one of the library of `like`."""
+    floats = (needed + 3) // 4
+    if workspace is None:
+        workspace = arrays.empty(op, like, (floats,))
+    work = arrays.view(op, "workspace", workspace, 1, write=True)
+    if work.shape[0] < floats:
+        raise ValueError(f"{op}: workspace must have at least {floats} elements, got {work.shape[0]}")
+    return work
+
+
+def _accumulates(op: str, accumulate: bool, out: Any) -> bool:
+    if accumulate and out is None:
+        raise ValueError(f"{op}: accumulate=True needs out, which it adds to")
+    return bool(accumulate)
+
+
+def conv2d_backward_input(
+    input_shape: Sequence[int],
+    weight: Any,
+    grad_output: Any,
+    stride: IntOrPair = 1,
+    padding: PaddingArgument = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+    *,
+    mask: Any = None,
+    out: Any = None,
+) -> Any:
+    """Gradient of `conv2d` with respect to its input, and of a ReLU before it.
+
+    Parameters
+    ----------
+    input_shape : (N, H, W, C)
+    weight : array on a GPU, shape (O, KH, KW, C/groups), float32
+    grad_output : array, shape (N, OH, OW, O)
+    stride, padding, dilation, groups
+        As for `fastconv.ops.conv2d`.
+    mask : array of uint32, optional
+        The mask that `relu` wrote when it made the input: the gradient is 0 where a bit is not set.
+    out : array, shape `input_shape`, optional
+
+    Returns
+    -------
+    array of the library of `grad_output`, shape `input_shape`
+
+    Raises
+    ------
+    TypeError, ValueError, CudaError
+        As for `conv2d`.
+    """
+    op = "conv2d_backward_input"
+    module = native.module(op)
+    x_shape = arg.shape_tuple(op, "input_shape", input_shape, 4)
+    w, gy = arrays.view(op, "weight", weight, 4), arrays.view(op, "grad_output", grad_output, 4)
+    shape = geometry(op, x_shape, w.shape, stride, padding, dilation, groups)
+    arrays.check_shape(op, "grad_output", gy, output_shape(shape))
+    bits = _mask(op, mask, x_shape)
+    result = arrays.output(op, out, grad_output, x_shape)
+    gx = arrays.view(op, "out", result, 4, write=True)
+    with Launch(op, gy, w, bits, gx) as stream:
+        module.conv2d_backward_input(
+            shape, w.address, gy.address, bits.address if bits else 0, gx.address, stream=stream
+        )
+    return result
+
+
+def conv2d_backward_weight_workspace_bytes(
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: IntOrPair = 1,
+    padding: PaddingArgument = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> int:
+    """Bytes that `conv2d_backward_weight` needs beside its result: 17.3 MB at most, often 0."""
+    op = "conv2d_backward_weight"
+    x_shape, w_shape = (
+        arg.shape_tuple(op, "input_shape", input_shape, 4),
+        arg.shape_tuple(op, "weight_shape", weight_shape, 4),
+    )
+    shape = geometry(op, x_shape, w_shape, stride, padding, dilation, groups)
+    return int(native.module(op).conv2d_backward_weight_workspace_bytes(shape))
+
+
+def conv2d_backward_weight(
+    input: Any,
+    weight_shape: Sequence[int],
+    grad_output: Any,
+    stride: IntOrPair = 1,
+    padding: PaddingArgument = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+    *,
+    accumulate: bool = False,
+    workspace: Any = None,
+    out: Any = None,
+) -> Any:
+    """Gradient of `conv2d` with respect to its weight, summed over the batch; the same bits in every run.
+
+    Parameters
+    ----------
+    input : array on a GPU, shape (N, H, W, C), float32
+    weight_shape : (O, KH, KW, C/groups)
+    grad_output : array, shape (N, OH, OW, O)
+    stride, padding, dilation, groups
+        As for `fastconv.ops.conv2d`.
+    accumulate : bool
+        Add to what `out` holds.
+    workspace : array, float32, one dimension, optional
+        Of `conv2d_backward_weight_workspace_bytes` or more; allocated by the library of `input` otherwise.
+    out : array, shape `weight_shape`, optional
+
+    Returns
+    -------
+    array of the library of `input`, shape `weight_shape`; zeros if N = 0
+
+    Raises
+    ------
+    TypeError, ValueError, CudaError
+        As for `conv2d`.
+    """
+    op = "conv2d_backward_weight"
+    module = native.module(op)
+    w_shape = arg.shape_tuple(op, "weight_shape", weight_shape, 4)
+    x, gy = arrays.view(op, "input", input, 4), arrays.view(op, "grad_output", grad_output, 4)
+    shape = geometry(op, x.shape, w_shape, stride, padding, dilation, groups)
+    arrays.check_shape(op, "grad_output", gy, output_shape(shape))
+    adds = _accumulates(op, accumulate, out)
+    result = arrays.output(op, out, input, w_shape)
+    gw = arrays.view(op, "out", result, 4, write=True)
+    needed = module.conv2d_backward_weight_workspace_bytes(shape)
+    work = _workspace(op, workspace, input, needed) if needed else None
+    with Launch(op, x, gy, gw, work) as stream:
+        module.conv2d_backward_weight(
+            shape,
+            x.address,
+            gy.address,
+            gw.address,
+            work.address if work else 0,
+            needed,
+            accumulate=adds,
+            stream=stream,
+        )
+    return result
+
+
+def conv2d_backward_bias(
+    grad_output: Any,
+    *,
+    mask: Any = None,
+    masked: Any = None,
+    accumulate: bool = False,
+    workspace: Any = None,
+    out: Any = None,
+) -> Any:
+    """Gradient of `conv2d` with respect to its bias, and of a ReLU behind it.
+
+    Parameters
+    ----------
+    grad_output : array on a GPU, shape (..., O), float32
+    mask : array of uint32, optional
+        The mask that `relu` wrote behind the convolution: grad_output counts where its bit is set.
+    masked : array of the shape of `grad_output`, optional
+        Takes grad_output times the mask, which the gradients of input and weight need; may be `grad_output`.
+    accumulate : bool
+        Add to what `out` holds.
+    workspace : array, float32, one dimension, optional
+        Of `conv2d_backward_bias_workspace_bytes` or more; allocated by the library of `grad_output` otherwise.
+    out : array, shape (O,), optional
+
+    Returns
+    -------
+    array of the library of `grad_output`, shape (O,); zeros if N = 0
+
+    Raises
+    ------
+    TypeError, ValueError, CudaError
+        As for `conv2d`.
+    """
+    op = "conv2d_backward_bias"
+    module = native.module(op)
+    gy = arrays.view(op, "grad_output", grad_output)
+    if not gy.shape or not gy.shape[-1]:
+        raise ValueError(f"{op}: grad_output must have channels in its last dimension, got shape {gy.shape}")
+    channels = gy.shape[-1]
+    pixels = arrays.count(gy.shape[:-1])
+    bits = _mask(op, mask, gy.shape)
+    gz = None
+    if masked is not None:
+        if bits is None:
+            raise ValueError(f"{op}: masked needs a mask")
+        gz = arrays.view(op, "masked", masked, write=True)
+        arrays.check_shape(op, "masked", gz, gy.shape)
+    adds = _accumulates(op, accumulate, out)
+    result = arrays.output(op, out, grad_output, (channels,))
+    gb = arrays.view(op, "out", result, 1, write=True)
+    needed = module.conv2d_backward_bias_workspace_bytes(pixels, channels)
+    work = _workspace(op, workspace, grad_output, needed) if needed else None
+    with Launch(op, gy, bits, gz, gb, work) as stream:
+        module.conv2d_backward_bias(
+            pixels,
+            channels,
+            gy.address,
+            bits.address if bits else 0,
+            gz.address if gz else 0,
+            gb.address,
+            work.address if work else 0,
+            needed,
+            accumulate=adds,
+            stream=stream,
+        )
+    return result
+
+
+def conv2d_backward_bias_workspace_bytes(grad_output_shape: Sequence[int]) -> int:
+    """Bytes that `conv2d_backward_bias` needs beside its result: about half a MB at most."""
+    op = "conv2d_backward_bias"
+    *pixels, channels = grad_output_shape
+    return int(native.module(op).conv2d_backward_bias_workspace_bytes(arrays.count(pixels), channels))

@@ -1,0 +1,69 @@
+// The bias gradient: grad_output, seen as a matrix of pixels x channels, summed over the pixels. First pass: each block
+// sums some columns of a slice of the rows; the second adds the slices. With a mask, the first pass also applies it and
+// stores the masked gradient, which the gradients of input and weight read: one pass over memory for both.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/kernels/sum_slices.h"
+
+namespace fastconv {
+namespace cuda {
+
+constexpr int kColumnSumThreads = 256;
+
+struct ColumnSumParams {
+  const float* input;
+  const std::uint32_t* mask;  // or null: one bit per element
+  float* masked;   // with a mask: the input where its bit is set and 0 elsewhere; may be the input, may be null
+  float* partial;  // [slices][columns]
+  std::int64_t rows, columns, slice_rows;
+  std::int32_t column_blocks, lanes;  // threads side by side in a row, a power of two
+};
+
+template <int kVector>
+FASTCONV_KERNEL column_sum(FASTCONV_GRID_CONSTANT const ColumnSumParams p) {
+  using Vector = Pack<float, kVector>;
+  const int side = thread_x() / p.lanes, sides = kColumnSumThreads / p.lanes;
+  const std::int32_t slice = block_x() / p.column_blocks;
+  const std::int64_t first = block_x() % p.column_blocks * static_cast<std::int64_t>(p.lanes);
+  const std::int64_t column = (first + thread_x() % p.lanes) * kVector;
+  const std::int64_t begin = slice * p.slice_rows;
+  const std::int64_t end = begin + p.slice_rows < p.rows ? begin + p.slice_rows : p.rows;
+  Vector sum = {};
+  if (column < p.columns) {
+    for (std::int64_t row = begin + side; row < end; row += sides) {
+      const std::int64_t at = row * p.columns + column;
+      Vector v = load<Vector>(p.input + at);
+      if (p.mask) {
+        const std::uint32_t bits = p.mask[at / 32] >> (at % 32);
+        FASTCONV_UNROLL
+        for (int k = 0; k < kVector; ++k) v.at[k] = bits >> k & 1 ? v.at[k] : 0;
+        if (p.masked) store(p.masked + at, v);
+      }
+      FASTCONV_UNROLL
+      for (int k = 0; k < kVector; ++k) sum.at[k] += v.at[k];
+    }
+  }
+  float* const sums = shared<float>();
+  store(sums + thread_x() * kVector, sum);
+  sync();
+  if (side > 0 || column >= p.columns) return;
+  for (int other = 1; other < sides; ++other) {
+    const Vector more = load<Vector>(sums + (other * p.lanes + thread_x()) * kVector);
+    FASTCONV_UNROLL
+    for (int k = 0; k < kVector; ++k) sum.at[k] += more.at[k];
+  }
+  FASTCONV_UNROLL
+  for (int k = 0; k < kVector; ++k) p.partial[slice * p.columns + column + k] = sum.at[k];
+}
+
+FASTCONV_KERNEL column_sum_slices(FASTCONV_GRID_CONSTANT const SumSlicesParams p) {
+  const float sum = sum_slices(p);
+  const std::int64_t element = summed_element();
+  if (thread_x() >= kSumElements || element >= p.count) return;
+  p.output[element] = p.accumulate ? p.output[element] + sum : sum;
+}
+
+}  // namespace cuda
+}  // namespace fastconv
