@@ -48,6 +48,9 @@ class GpuArray:
         poison = np.nan if np.dtype(dtype).kind == "f" else 1
         return cls(np.full(shape, poison, dtype), device)
 
+    def __getitem__(self, index: Any) -> GpuArray:
+        return GpuArray(self.array[index], self.device)
+
     def transpose(self, *axes: int) -> GpuArray:
         return GpuArray(self.array.transpose(*axes), self.device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
 from fastconv.ops.conv2d import conv2d_geometry
 from fastconv.ops.conv_transpose2d import conv_transpose2d_geometry
+from fastconv.ops.device import is_on_gpu
 from fastconv.ops.pool2d import pool2d_geometry
 from fastconv.ops.pool2d_passes import flag
 from fastconv.ops.slow_path import PassName, forced_copies, slow_notes
@@ -197,6 +199,8 @@ def explain(
     input, weight : shape or ndarray
         Of the *forward* operation, in all passes. An array also tells its dtype, and whether its strides or alignment
         force a copy. Shapes of images are in the order of `layout`. For pooling `weight` is the `kernel_size`.
+        Arrays on a GPU are explained as `fastconv.cuda` runs them: `layout_conversions` names those that are not
+        channels-last in memory.
     stride, padding, dilation, groups, layout, algo
         As for the operation; a linear one has none of them.
     ceil_mode, return_indices : bool, default False
@@ -220,6 +224,9 @@ def explain(
     if op not in _OPERATIONS:
         raise ValueError(f"explain: op must be one of {', '.join(map(repr, _OPERATIONS))}, got {op!r}")
     order = arg.layout(op, layout)
+    if is_on_gpu(input):
+        gpu = importlib.import_module("fastconv.cuda.explain")
+        return Explanation(**gpu.plan(op, input, weight, stride, padding, dilation, groups, ceil_mode, order))
     if op in _POOL_PASSES:
         window = (weight, stride, padding, dilation, ceil_mode)
         return _explain_pooling(op, input, window, order, dtype, flag(op, "return_indices", return_indices))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastconv import config, ops
+from fastconv import config, cuda, ops
 
 X = np.ones((2, 6, 8, 9), np.float32)
 W = np.ones((4, 6, 3, 3), np.float32)
@@ -68,13 +68,20 @@ class Device:
         (np.ma.masked_array(X, X > 0), r"mask would be lost.*filled"),
         (np.ones((3, 3), np.float32).view(np.matrix), r"matrix; pass np\.asarray"),
         (X.view(type("Sub", (np.ndarray,), {})), r"Sub; pass np\.asarray"),
-        (Device(), "on a GPU"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_only_plain_arrays_are_taken(value: object, text: str) -> None:
     with pytest.raises(TypeError, match=rf"conv2d: input .*{text}"):
         call(input=value)
+
+
+def test_an_array_on_a_gpu_goes_there() -> None:
+    """Without kernels or a driver that is said; where there is both, the array is looked at."""
+    with pytest.raises((cuda.CudaError, ValueError), match="conv2d: "):
+        call(input=Device())
+    with pytest.raises(TypeError, match="conv2d: weight .*on a GPU"):
+        call(weight=Device())
 
 
 def test_memory_mapped_files_are_arrays(tmp_path: Any) -> None:

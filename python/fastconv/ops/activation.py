@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from fastconv import _core
 from fastconv._config import config
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.slow_path import forced_copies, refuse
 
 
@@ -53,6 +56,8 @@ def relu(input: Array, *, out: Array | None = None) -> Array:
     ValueError
         For an `out` that cannot be written.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.relu(input, out=out)
     op = "relu"
     array = arg.check_array(op, "input", input, None)
     output = elementwise_output(op, out, input=array)
@@ -80,6 +85,8 @@ def relu_backward(grad_output: Array, output: Array, *, out: Array | None = None
     TypeError, ValueError
         As for `relu`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.relu_backward(grad_output, output, out=out)
     op = "relu_backward"
     grad = arg.check_array(op, "grad_output", grad_output, None)
     value = arg.check_array(op, "output", output, None, grad.dtype)
@@ -107,6 +114,8 @@ def add(input: Array, other: Array, *, out: Array | None = None) -> Array:
     TypeError, ValueError
         As for `relu`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.add(input, other, out=out)
     op = "add"
     a = arg.check_array(op, "input", input, None)
     b = arg.check_array(op, "other", other, None, a.dtype)

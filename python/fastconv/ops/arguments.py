@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fastconv import _core
 from fastconv._config import ALGORITHMS, Algorithm, config
+from fastconv.ops.device import is_on_gpu
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 Pair: TypeAlias = tuple[int, int]
@@ -141,7 +142,7 @@ _TAKEN = (np.float32, np.float64)
 
 def _refuse_type(op: str, name: str, value: object) -> TypeError:
     got = f"{op}: {name} must be a numpy.ndarray, got {type(value).__module__}.{type(value).__qualname__}"
-    if getattr(value, "is_cuda", False) or hasattr(value, "__cuda_array_interface__"):
+    if is_on_gpu(value):
         return TypeError(
             f"{op}: {name} is an array on a GPU and this call runs on the CPU (CUDA: {_core.cuda_status()}); "
             "arrays are never copied between devices: bring it to the host first"

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from fastconv import _core
 from fastconv._config import config
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.slow_path import refuse_slow_conv2d
 
 
@@ -100,6 +103,20 @@ def conv2d(
     MemoryError
         If the result, or the scratch memory of the kernel, does not fit.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.conv2d(
+            input,
+            weight,
+            bias,
+            stride,
+            padding,
+            dilation,
+            groups,
+            layout=layout,
+            activation=activation,
+            algo=algo,
+            out=out,
+        )
     op = "conv2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -160,6 +177,10 @@ def conv2d_backward_input(
     TypeError, ValueError, MemoryError
         As for `conv2d`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.conv2d_backward_input(
+            input_shape, weight, grad_output, stride, padding, dilation, groups, layout=layout, algo=algo, out=out
+        )
     op = "conv2d_backward_input"
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)
@@ -216,6 +237,10 @@ def conv2d_backward_weight(
     TypeError, ValueError, MemoryError
         As for `conv2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.conv2d_backward_weight(
+            input, weight_shape, grad_output, stride, padding, dilation, groups, layout=layout, algo=algo, out=out
+        )
     op = "conv2d_backward_weight"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -258,6 +283,8 @@ def conv2d_backward_bias(grad_output: Array, *, layout: str = "NCHW", out: Array
     TypeError, ValueError
         As for `conv2d`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.conv2d_backward_bias(grad_output, layout=layout, out=out)
     op = "conv2d_backward_bias"
     order = arg.layout(op, layout)
     grad, _ = arg.check_images(op, "grad_output", grad_output)

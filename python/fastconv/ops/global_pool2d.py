@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, overload
 
+import numpy as np
+
 from fastconv import _core
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.pool2d_passes import Indices, avg_backward, avg_forward, flag, max_backward, max_forward
 
 
@@ -35,6 +38,8 @@ def global_avg_pool2d(input: Array, *, layout: str = "NCHW", out: Array | None =
     TypeError, ValueError, MemoryError
         As for `avg_pool2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.global_avg_pool2d(input, layout=layout, out=out)
     op = "global_avg_pool2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -63,6 +68,8 @@ def global_avg_pool2d_backward(
     TypeError, ValueError, MemoryError
         As for `avg_pool2d`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.global_avg_pool2d_backward(grad_output, input_shape, layout=layout, out=out)
     op = "global_avg_pool2d_backward"
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)
@@ -103,6 +110,8 @@ def global_max_pool2d(
     TypeError, ValueError, MemoryError
         As for `max_pool2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.global_max_pool2d(input, return_indices, layout=layout, out=out)
     op = "global_max_pool2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -141,6 +150,8 @@ def global_max_pool2d_backward(
     TypeError, ValueError, MemoryError
         As for `max_pool2d_backward`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.global_max_pool2d_backward(grad_output, indices, input_shape, layout=layout, out=out)
     op = "global_max_pool2d_backward"
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastconv import _core
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array
+from fastconv.ops.device import gpu_ops
 
 
 def nchw_to_nhwc(input: Array, *, out: Array | None = None) -> Array:
@@ -25,6 +28,8 @@ def nchw_to_nhwc(input: Array, *, out: Array | None = None) -> Array:
     TypeError, ValueError
         For other dtypes, ranks, and an `out` that cannot be written.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.nchw_to_nhwc(input, out=out)
     op = "nchw_to_nhwc"
     images, single = arg.check_images(op, "input", input)
     n, c, h, w = images.shape
@@ -51,6 +56,8 @@ def nhwc_to_nchw(input: Array, *, out: Array | None = None) -> Array:
     TypeError, ValueError
         As for `nchw_to_nhwc`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.nhwc_to_nchw(input, out=out)
     op = "nhwc_to_nchw"
     images, single = arg.check_images(op, "input", input)
     n, h, w, c = images.shape

@@ -5,10 +5,13 @@ y = x w^T + bias,   grad_input = grad_output w,   grad_weight = grad_output^T x,
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastconv import _core
 from fastconv._config import config
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.slow_path import forced_copies, refuse
 
 
@@ -44,6 +47,8 @@ def linear(
     ValueError
         For shapes that do not fit each other, and an `out` that cannot be written.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.linear(input, weight, bias, activation=activation, out=out)
     op = "linear"
     rows, single = arg.check_batch(op, "input", input, 2)
     weight = arg.check_array(op, "weight", weight, 2, rows.dtype)
@@ -88,6 +93,8 @@ def linear_backward_input(weight: Array, grad_output: Array, *, out: Array | Non
     TypeError, ValueError
         As for `linear`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.linear_backward_input(weight, grad_output, out=out)
     op = "linear_backward_input"
     weight = arg.check_array(op, "weight", weight, 2)
     grad, single = arg.check_batch(op, "grad_output", grad_output, 2, weight.dtype)
@@ -121,6 +128,8 @@ def linear_backward_weight(input: Array, grad_output: Array, *, out: Array | Non
     TypeError, ValueError
         As for `linear`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.linear_backward_weight(input, grad_output, out=out)
     op = "linear_backward_weight"
     rows, _ = arg.check_batch(op, "input", input, 2)
     grad, _ = arg.check_batch(op, "grad_output", grad_output, 2, rows.dtype)
@@ -151,6 +160,8 @@ def linear_backward_bias(grad_output: Array, *, out: Array | None = None) -> Arr
     TypeError, ValueError
         As for `linear`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.linear_backward_bias(grad_output, out=out)
     op = "linear_backward_bias"
     grad, _ = arg.check_batch(op, "grad_output", grad_output, 2)
     grad_bias = arg.check_output(op, out, grad.shape[1:], grad.dtype, (grad,))

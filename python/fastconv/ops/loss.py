@@ -15,6 +15,7 @@ from fastconv import _core
 from fastconv._config import config
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.pointwise import number
 from fastconv.ops.slow_path import forced_copies, refuse
 
@@ -145,6 +146,15 @@ def cross_entropy(
     ValueError
         For shapes that do not fit, a label out of range (the first is named), a target row that is not one-hot.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.cross_entropy(
+            input,
+            target,
+            weight=weight,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            label_smoothing=label_smoothing,
+        )
     return _cross_entropy("cross_entropy", input, target, weight, ignore_index, reduction, label_smoothing, False)[0]
 
 
@@ -175,6 +185,15 @@ def cross_entropy_with_grad(
     TypeError, ValueError
         As for `cross_entropy`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.cross_entropy_with_grad(
+            input,
+            target,
+            weight=weight,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            label_smoothing=label_smoothing,
+        )
     loss, grad = _cross_entropy(
         "cross_entropy_with_grad", input, target, weight, ignore_index, reduction, label_smoothing, True
     )

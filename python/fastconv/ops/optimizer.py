@@ -13,6 +13,7 @@ import numpy as np
 from fastconv import _core
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array
+from fastconv.ops.device import gpu_ops
 
 
 def as_number(op: str, name: str, value: object, below: float = math.inf) -> float:
@@ -69,6 +70,18 @@ def sgd_step(
     -----
     Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
     """
+    if type(param) is not np.ndarray and (gpu := gpu_ops(param)):
+        gpu.sgd_step(
+            param,
+            grad,
+            velocity,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+        )
+        return
     op = "sgd_step"
     _check_arrays(op, param, grad, velocity=velocity)
     if velocity is None and (momentum != 0 or nesterov):
@@ -126,6 +139,21 @@ def rmsprop_step(
     -----
     Hinton, lecture 6e of "Neural networks for machine learning", 2012; centred: Graves, arXiv 1308.0850.
     """
+    if type(param) is not np.ndarray and (gpu := gpu_ops(param)):
+        gpu.rmsprop_step(
+            param,
+            grad,
+            square_avg,
+            grad_avg,
+            velocity,
+            lr=lr,
+            rho=rho,
+            eps=eps,
+            eps_inside_root=eps_inside_root,
+            momentum=momentum,
+            weight_decay=weight_decay,
+        )
+        return
     op = "rmsprop_step"
     _check_arrays(op, param, grad, square_avg=square_avg, grad_avg=grad_avg, velocity=velocity)
     if velocity is None and momentum != 0:
@@ -183,6 +211,21 @@ def adam_step(
     -----
     Kingma and Ba, "Adam", ICLR 2015; Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
     """
+    if type(param) is not np.ndarray and (gpu := gpu_ops(param)):
+        gpu.adam_step(
+            param,
+            grad,
+            exp_avg,
+            exp_avg_sq,
+            step=step,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
+            weight_decay=weight_decay,
+            decoupled=decoupled,
+        )
+        return
     op = "adam_step"
     _check_arrays(op, param, grad, exp_avg=exp_avg, exp_avg_sq=exp_avg_sq)
     _core.adam_step(

@@ -15,9 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, overload
 
+import numpy as np
+
 from fastconv import _core
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.pool2d_passes import Indices, avg_backward, avg_forward, flag, max_backward, max_forward
 
 
@@ -130,6 +133,10 @@ def max_pool2d(
     MemoryError
         If the result does not fit.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.max_pool2d(
+            input, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout=layout, out=out
+        )
     op = "max_pool2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -173,6 +180,10 @@ def max_pool2d_backward(
     TypeError, ValueError, MemoryError
         As for `max_pool2d`; ValueError also for an index outside the plane.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.max_pool2d_backward(
+            grad_output, indices, input_shape, kernel_size, stride, padding, dilation, ceil_mode, layout=layout, out=out
+        )
     op = "max_pool2d_backward"
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)
@@ -214,6 +225,10 @@ def avg_pool2d(
     TypeError, ValueError, MemoryError
         As for `max_pool2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.avg_pool2d(
+            input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout=layout, out=out
+        )
     op = "avg_pool2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -254,6 +269,19 @@ def avg_pool2d_backward(
     TypeError, ValueError, MemoryError
         As for `avg_pool2d`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.avg_pool2d_backward(
+            grad_output,
+            input_shape,
+            kernel_size,
+            stride,
+            padding,
+            ceil_mode,
+            count_include_pad,
+            divisor_override,
+            layout=layout,
+            out=out,
+        )
     op = "avg_pool2d_backward"
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)

@@ -1,0 +1,380 @@
+"""`fastconv.ops` on GPU arrays: its arguments and layouts, on kernels that know channels-last alone.
+
+The rule of layouts. An array of layout "NCHW" whose strides are channels-last (PyTorch's `channels_last`, a transposed
+NHWC array of CuPy) is taken as it is, and so is every array of one channel or one pixel. One that is C-contiguous in
+NCHW is converted by a kernel into new memory; `fastconv.explain` tells so, and `fastconv.config.strict` refuses it.
+All other strides are errors. Results of layout "NCHW" are channels-last in memory, so that the next operation converts
+nothing. Weights (O, C, KH, KW) and their gradients obey the same rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import fastconv.cuda as kernels
+from fastconv._config import config
+from fastconv.cuda import arrays, elementwise, native
+from fastconv.cuda.arrays import View
+from fastconv.cuda.elementwise import add, relu
+from fastconv.cuda.elementwise import relu_backward_output as relu_backward
+from fastconv.cuda.error import CudaError
+from fastconv.cuda.launch import Launch
+from fastconv.cuda.loss import cross_entropy
+from fastconv.cuda.optimizer import adam_step, rmsprop_step, sgd_step
+from fastconv.ops import arguments as arg
+from fastconv.ops.slow_path import refuse
+
+__all__ = [
+    "adam_step",
+    "add",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "conv2d",
+    "conv2d_backward_bias",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "cross_entropy",
+    "cross_entropy_with_grad",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
+    "global_max_pool2d",
+    "global_max_pool2d_backward",
+    "linear",
+    "linear_backward_bias",
+    "linear_backward_input",
+    "linear_backward_weight",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "nchw_to_nhwc",
+    "nhwc_to_nchw",
+    "relu",
+    "relu_backward",
+    "rmsprop_step",
+    "sgd_step",
+]
+
+_BYTES = {"float32": 4, "int32": 4, "uint32": 4, "float16": 2, "bfloat16": 2}
+
+
+# Layouts
+
+
+def _channels_last(array: View) -> View | None:
+    """An (N, C, H, W) array as the (N, H, W, C) memory that it is, or None."""
+    turned = array.permuted(0, 2, 3, 1)
+    return turned._replace(strides=arrays.c_strides(turned.shape)) if turned.contiguous else None
+
+
+def conversion(array: View, layout: str) -> str | None:
+    """What converting the array to channels-last moves, in words; None if it is so already."""
+    if layout == "NHWC" or _channels_last(array) is not None:
+        return None
+    moved = 2 * arrays.count(array.shape) * _BYTES.get(array.dtype, 4)
+    return f"{array.name} is NCHW in memory: {moved} bytes are moved to make it channels-last"
+
+
+def _transpose(op: str, source: View, to: View, rows: int, columns: int) -> None:
+    with Launch(op, source, to) as stream:
+        native.module(op).transpose(
+            source.address, to.address, _BYTES[source.dtype], source.shape[0], rows, columns, stream=stream
+        )
+
+
+def _to_nhwc(op: str, array: View) -> View:
+    """A channels-last copy of an array that is C-contiguous in NCHW."""
+    n, c, h, w = array.shape
+    if array.dtype not in _BYTES:
+        raise TypeError(f"{op}: {array.name} must be float32, got {array.dtype}")
+    if config.strict:
+        refuse(op, [conversion(array, "NCHW") or ""])
+    copy = arrays.look(op, array.name, arrays.empty(op, array, (n, h, w, c), array.dtype))
+    _transpose(op, array, copy, c, h * w)
+    return copy
+
+
+def _nhwc(op: str, array: View, layout: str) -> View:
+    if layout == "NHWC":
+        return array  # the kernels' own check follows
+    turned = _channels_last(array)
+    if turned is not None:
+        return turned
+    if array.contiguous:
+        return _to_nhwc(op, array)
+    raise ValueError(
+        f"{op}: {array.name} must be channels-last or C-contiguous in memory, got strides {array.strides} (elements) "
+        f"for shape {array.shape}"
+    )
+
+
+def _four(op: str, name: str, value: Any) -> View:
+    array = arrays.look(op, name, value)
+    if len(array.shape) != 4:
+        raise ValueError(f"{op}: {name} must have 4 dimensions, got shape {array.shape}")
+    return array
+
+
+def _images(op: str, name: str, value: Any, layout: str) -> tuple[View, bool]:
+    """(N, H, W, C) in memory, and whether it came as one image."""
+    array = arrays.look(op, name, value)
+    single = len(array.shape) == 3
+    if single:
+        step = max(size * stride for size, stride in zip(array.shape, array.strides, strict=True))
+        array = array._replace(shape=(1, *array.shape), strides=(step, *array.strides))
+    elif len(array.shape) != 4:
+        raise ValueError(f"{op}: {name} must have 4 dimensions, or 3 for a batch of one, got shape {array.shape}")
+    return _nhwc(op, array, layout), single
+
+
+def _weight(op: str, value: Any) -> View:
+    return _nhwc(op, _four(op, "weight", value), "NCHW")
+
+
+def _memory_shape(shape: Sequence[int], layout: str) -> tuple[int, ...]:
+    """(N, H, W, C) of a shape that is written in the order of `layout`."""
+    n, a, b, c = shape
+    return (n, a, b, c) if layout == "NHWC" else (n, b, c, a)
+
+
+class _Result:
+    """Where the kernel writes, in (N, H, W, C), and what the caller gets for it."""
+
+    def __init__(self, op: str, out: Any, layout: str, single: bool = False) -> None:
+        self.op, self.out, self.layout, self.single = op, out, layout, single
+        self.direct: View | None = None  # `out`, if a kernel can write it
+        self.planes: View | None = None  # `out`, if it is NCHW in memory
+        if out is None:
+            return
+        array = arrays.look(op, "out", out)
+        if single and len(array.shape) == 3:
+            step = max(size * stride for size, stride in zip(array.shape, array.strides, strict=True))
+            array = array._replace(shape=(1, *array.shape), strides=(step, *array.strides))
+        if len(array.shape) != 4:
+            raise ValueError(f"{op}: out must have {3 if single else 4} dimensions, got shape {array.shape}")
+        self.direct = array if layout == "NHWC" else _channels_last(array)
+        if self.direct is None:
+            if not array.contiguous:
+                raise ValueError(f"{op}: out must be channels-last or C-contiguous, got strides {array.strides}")
+            if config.strict:
+                refuse(op, [conversion(array, layout) or ""])
+            self.planes = array
+
+    def finish(self, result: Any) -> Any:
+        """The result of the kernel in the caller's layout; a View stands for `out`."""
+        if self.direct is not None:
+            return self.out
+        if self.planes is not None:
+            source = arrays.view(self.op, "result", result, 4)
+            n, h, w, c = source.shape
+            arrays.check_shape(self.op, "out", self.planes, (n, c, h, w))
+            arrays.check(self.op, self.planes, 4, source.dtype, write=True)
+            _transpose(self.op, source, self.planes, h * w, c)
+            return self.out
+        if self.layout == "NCHW":
+            result = arrays.permute(result, (0, 3, 1, 2))
+        return result[0] if self.single else result
+
+
+def _kernel(op: str) -> Any:
+    """A function of the kernels' layer, or an error that says that there is none yet."""
+    function = getattr(kernels, op, None)
+    if function is None:
+        raise CudaError(f"{op}: there is no GPU kernel for this operation yet")
+    return function
+
+
+def _only_auto(op: str, algo: str) -> None:
+    if arg.own_algorithm(op, algo) == "winograd":
+        raise ValueError(f"{op}: algo must be 'auto' or 'direct' for arrays on a GPU, got 'winograd'")
+
+
+# Convolution
+
+
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any,
+    *geometry: Any,
+    layout: str,
+    activation: str | None,
+    algo: str,
+    out: Any,
+) -> Any:
+    """`geometry`: stride, padding, dilation, groups."""
+    op = "conv2d"
+    order = arg.layout(op, layout)
+    _only_auto(op, algo)
+    x, single = _images(op, "input", input, order)
+    result = _Result(op, out, order, single)
+    y = kernels.conv2d(x, _weight(op, weight), bias, *geometry, activation=activation, out=result.direct)
+    return result.finish(y)
+
+
+def conv2d_backward_input(
+    input_shape: Sequence[int], weight: Any, grad_output: Any, *geometry: Any, layout: str, algo: str, out: Any
+) -> Any:
+    op = "conv2d_backward_input"
+    order = arg.layout(op, layout)
+    _only_auto(op, algo)
+    shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)
+    grad, _ = _images(op, "grad_output", grad_output, order)
+    result = _Result(op, out, order, single)
+    return result.finish(
+        _kernel(op)(_memory_shape(shape, order), _weight(op, weight), grad, *geometry, out=result.direct)
+    )
+
+
+def conv2d_backward_weight(
+    input: Any, weight_shape: Sequence[int], grad_output: Any, *geometry: Any, layout: str, algo: str, out: Any
+) -> Any:
+    op = "conv2d_backward_weight"
+    order = arg.layout(op, layout)
+    _only_auto(op, algo)
+    x, _ = _images(op, "input", input, order)
+    grad, _ = _images(op, "grad_output", grad_output, order)
+    shape = _memory_shape(arg.shape_tuple(op, "weight_shape", weight_shape, 4), "NCHW")
+    result = _Result(op, out, "NCHW")
+    return result.finish(_kernel(op)(x, shape, grad, *geometry, out=result.direct))
+
+
+def conv2d_backward_bias(grad_output: Any, *, layout: str, out: Any) -> Any:
+    op = "conv2d_backward_bias"
+    grad, _ = _images(op, "grad_output", grad_output, arg.layout(op, layout))
+    return _kernel(op)(grad, out=out)
+
+
+# Linear: a convolution of one pixel
+
+
+def _rows(op: str, name: str, value: Any) -> tuple[View, bool]:
+    array = arrays.view(op, name, value)
+    if len(array.shape) == 1:
+        return array.reshaped(1, 1, 1, *array.shape), True
+    if len(array.shape) != 2:
+        raise ValueError(f"{op}: {name} must have 2 dimensions, or 1 for a batch of one, got shape {array.shape}")
+    return array.reshaped(array.shape[0], 1, 1, array.shape[1]), False
+
+
+def _matrix(op: str, value: Any) -> View:
+    array = arrays.view(op, "weight", value, 2)
+    return array.reshaped(array.shape[0], 1, 1, array.shape[1])
+
+
+def _rows_out(op: str, out: Any, like: View, shape: tuple[int, ...]) -> tuple[Any, View]:
+    result = arrays.output(op, out, like, shape)
+    rows = (1, *shape) if len(shape) == 1 else shape
+    return result, arrays.view(op, "out", result, write=True).reshaped(rows[0], 1, 1, rows[1])
+
+
+def linear(input: Any, weight: Any, bias: Any, *, activation: str | None, out: Any) -> Any:
+    op = "linear"
+    (x, single), w = _rows(op, "input", input), _matrix(op, weight)
+    if w.shape[3] != x.shape[3]:
+        raise ValueError(f"{op}: weight must have shape (OUT, IN) with IN={x.shape[3]}, got {(w.shape[0], w.shape[3])}")
+    result, y = _rows_out(op, out, x, (x.shape[0], w.shape[0])[single:])
+    kernels.conv2d(x, w, bias, activation=activation, out=y)
+    return result
+
+
+def linear_backward_input(weight: Any, grad_output: Any, *, out: Any) -> Any:
+    op = "linear_backward_input"
+    w, (grad, single) = _matrix(op, weight), _rows(op, "grad_output", grad_output)
+    if grad.shape[3] != w.shape[0]:
+        raise ValueError(f"{op}: grad_output must have shape (N, OUT) with OUT={w.shape[0]}, got {grad.shape[::3]}")
+    n, inputs = grad.shape[0], w.shape[3]
+    result, y = _rows_out(op, out, grad, (n, inputs)[single:])
+    _kernel("conv2d_backward_input")((n, 1, 1, inputs), w, grad, out=y)
+    return result
+
+
+def linear_backward_weight(input: Any, grad_output: Any, *, out: Any) -> Any:
+    op = "linear_backward_weight"
+    (x, _), (grad, _) = _rows(op, "input", input), _rows(op, "grad_output", grad_output)
+    if grad.shape[0] != x.shape[0]:
+        raise ValueError(f"{op}: grad_output must have shape (N, OUT) with N={x.shape[0]}, got {grad.shape[::3]}")
+    shape = grad.shape[3], x.shape[3]
+    result, y = _rows_out(op, out, x, shape)
+    _kernel("conv2d_backward_weight")(x, (shape[0], 1, 1, shape[1]), grad, out=y)
+    return result
+
+
+def linear_backward_bias(grad_output: Any, *, out: Any) -> Any:
+    grad, _ = _rows("linear_backward_bias", "grad_output", grad_output)
+    return _kernel("conv2d_backward_bias")(grad, out=out)
+
+
+# Pooling
+
+
+def _pool(op: str, input: Any, *window: Any, layout: str, out: Any, **options: Any) -> Any:
+    order = arg.layout(op, layout)
+    x, single = _images(op, "input", input, order)
+    result = _Result(op, out, order, single)
+    found = getattr(kernels, op)(x, *window, out=result.direct, **options)
+    if not isinstance(found, tuple):
+        return result.finish(found)
+    return result.finish(found[0]), _Result(op, None, order, single).finish(found[1])
+
+
+def _pool_backward(
+    op: str, grad_output: Any, indices: tuple[Any, ...], input_shape: Any, *window: Any, layout: str, out: Any
+) -> Any:
+    order = arg.layout(op, layout)
+    shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)
+    grad, _ = _images(op, "grad_output", grad_output, order)
+    places = [_images(op, "indices", value, order)[0] for value in indices]
+    result = _Result(op, out, order, single)
+    function = getattr(kernels, op)
+    return result.finish(function(grad, *places, _memory_shape(shape, order), *window, out=result.direct))
+
+
+def max_pool2d(input: Any, *window: Any, layout: str, out: Any) -> Any:
+    return _pool("max_pool2d", input, *window, layout=layout, out=out)
+
+
+def max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Any, *window: Any, layout: str, out: Any) -> Any:
+    return _pool_backward("max_pool2d_backward", grad_output, (indices,), input_shape, *window, layout=layout, out=out)
+
+
+def avg_pool2d(input: Any, *window: Any, layout: str, out: Any) -> Any:
+    return _pool("avg_pool2d", input, *window, layout=layout, out=out)
+
+
+def avg_pool2d_backward(grad_output: Any, input_shape: Any, *window: Any, layout: str, out: Any) -> Any:
+    return _pool_backward("avg_pool2d_backward", grad_output, (), input_shape, *window, layout=layout, out=out)
+
+
+def global_avg_pool2d(input: Any, *, layout: str, out: Any) -> Any:
+    return _pool("global_avg_pool2d", input, layout=layout, out=out)
+
+
+def global_avg_pool2d_backward(grad_output: Any, input_shape: Any, *, layout: str, out: Any) -> Any:
+    return _pool_backward("global_avg_pool2d_backward", grad_output, (), input_shape, layout=layout, out=out)
+
+
+def global_max_pool2d(input: Any, return_indices: bool, *, layout: str, out: Any) -> Any:
+    return _pool("global_max_pool2d", input, return_indices, layout=layout, out=out)
+
+
+def global_max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Any, *, layout: str, out: Any) -> Any:
+    return _pool_backward("global_max_pool2d_backward", grad_output, (indices,), input_shape, layout=layout, out=out)
+
+
+# The rest
+
+
+def cross_entropy_with_grad(input: Any, target: Any, **options: Any) -> tuple[Any, Any]:
+    x = arrays.view("cross_entropy_with_grad", "input", input, 2)
+    grad = arrays.empty("cross_entropy_with_grad", x, x.shape)
+    return cross_entropy(x, target, grad=grad, **options), grad
+
+
+def nchw_to_nhwc(input: Any, *, out: Any) -> Any:
+    array = _four("nchw_to_nhwc", "input", input)
+    turned = _channels_last(array)
+    return elementwise.nchw_to_nhwc(array, out=out) if turned is None else elementwise.copy(turned, out=out)
+
+
+def nhwc_to_nchw(input: Any, *, out: Any) -> Any:
+    return elementwise.nhwc_to_nchw(input, out=out)

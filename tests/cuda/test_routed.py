@@ -1,0 +1,163 @@
+"""fastconv.ops on GPU arrays: same arguments, same values as on the CPU, and layouts that are never guessed."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv
+from cuda_arrays import GpuArray
+from fastconv import cuda, ops
+from fastconv.cuda import arrays
+
+HAS_BACKWARD = hasattr(cuda, "conv2d_backward_input")
+needs_backward = pytest.mark.skipif(not HAS_BACKWARD, reason="no backward kernels yet")
+GEOMETRY: dict[str, Any] = {"stride": (2, 1), "padding": ((1, 0), (1, 1)), "groups": 2}
+LIKE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def channels_last(a: np.ndarray) -> np.ndarray:
+    """The same values in (N, C, H, W), channels last in memory."""
+    return np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def same(got: GpuArray, expected: np.ndarray) -> None:
+    assert isinstance(got, GpuArray)
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got.array, expected, **LIKE)
+
+
+@pytest.fixture
+def x(rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal((2, 4, 6, 5)).astype(np.float32)
+
+
+@pytest.fixture
+def w(rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal((6, 2, 3, 2)).astype(np.float32)
+
+
+def test_conv2d_in_every_layout(emulated: ModuleType, rng: np.random.Generator, x: np.ndarray, w: np.ndarray) -> None:
+    b = rng.standard_normal(6).astype(np.float32)
+    y = ops.conv2d(x, w, b, **GEOMETRY, activation="relu")
+    for images in (x, channels_last(x)):
+        for weight in (w, channels_last(w)):
+            got = ops.conv2d(GpuArray(images), GpuArray(weight), GpuArray(b), **GEOMETRY, activation="relu")
+            same(got, y)
+            assert arrays.look("op", "y", got).permuted(0, 2, 3, 1).contiguous
+    nhwc = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    got = ops.conv2d(GpuArray(nhwc), GpuArray(w), GpuArray(b), **GEOMETRY, activation="relu", layout="NHWC")
+    same(got, y.transpose(0, 2, 3, 1))
+    for out in (np.full_like(y, np.nan), channels_last(np.full_like(y, np.nan))):
+        target = GpuArray(out)
+        assert ops.conv2d(GpuArray(x), GpuArray(w), GpuArray(b), **GEOMETRY, activation="relu", out=target) is target
+        np.testing.assert_allclose(out, y, **LIKE)
+    same(ops.conv2d(GpuArray(x[0]), GpuArray(w), None, **GEOMETRY), ops.conv2d(x[0], w, None, **GEOMETRY))
+
+
+@needs_backward
+@pytest.mark.parametrize("turn", [lambda a: a, channels_last], ids=["nchw", "channels-last"])
+def test_gradients_of_conv2d(emulated: ModuleType, rng: np.random.Generator, x: Any, w: Any, turn: Any) -> None:
+    gy = rng.standard_normal(ops.conv2d(x, w, **GEOMETRY).shape).astype(np.float32)
+    gpu_x, gpu_w, gpu_gy = (GpuArray(turn(a)) for a in (x, w, gy))
+    gx = ops.conv2d_backward_input(x.shape, gpu_w, gpu_gy, **GEOMETRY)
+    same(gx, ops.conv2d_backward_input(x.shape, w, gy, **GEOMETRY))
+    gw = ops.conv2d_backward_weight(gpu_x, w.shape, gpu_gy, **GEOMETRY)
+    same(gw, ops.conv2d_backward_weight(x, w.shape, gy, **GEOMETRY))
+    same(ops.conv2d_backward_bias(gpu_gy), ops.conv2d_backward_bias(gy))
+
+
+def test_linear(emulated: ModuleType, rng: np.random.Generator) -> None:
+    x, w, b, gy = (rng.standard_normal(s).astype(np.float32) for s in ((5, 12), (7, 12), (7,), (5, 7)))
+    gpu_x, gpu_w, gpu_b, gpu_gy = map(GpuArray, (x, w, b, gy))
+    same(ops.linear(gpu_x, gpu_w, gpu_b, activation="relu"), ops.linear(x, w, b, activation="relu"))
+    same(ops.linear(GpuArray(x[0]), gpu_w), ops.linear(x[0], w))
+    with pytest.raises(ValueError, match=r"linear: weight must have shape \(OUT, IN\) with IN=12, got \(12, 7\)"):
+        ops.linear(gpu_x, GpuArray(np.ascontiguousarray(w.T)))
+    if HAS_BACKWARD:
+        same(ops.linear_backward_input(gpu_w, gpu_gy), ops.linear_backward_input(w, gy))
+        same(ops.linear_backward_weight(gpu_x, gpu_gy), ops.linear_backward_weight(x, gy))
+        same(ops.linear_backward_bias(gpu_gy), ops.linear_backward_bias(gy))
+
+
+@pytest.mark.parametrize("turn", [lambda a: a, channels_last], ids=["nchw", "channels-last"])
+def test_pooling(emulated: ModuleType, rng: np.random.Generator, x: np.ndarray, turn: Any) -> None:
+    window: dict[str, Any] = {"kernel_size": (3, 2), "stride": 2, "padding": (1, 0)}
+    y, places = ops.max_pool2d(x, **window, return_indices=True)
+    got, found = ops.max_pool2d(GpuArray(turn(x)), **window, return_indices=True)
+    same(got, y)
+    np.testing.assert_array_equal(found.array, places)
+    gy = rng.standard_normal(y.shape).astype(np.float32)
+    gpu_gy = GpuArray(turn(gy))
+    gx = ops.max_pool2d_backward(gpu_gy, found, x.shape, **window)
+    same(gx, ops.max_pool2d_backward(gy, places, x.shape, **window))
+    same(ops.avg_pool2d(GpuArray(turn(x)), **window), ops.avg_pool2d(x, **window))
+    same(ops.avg_pool2d_backward(gpu_gy, x.shape, **window), ops.avg_pool2d_backward(gy, x.shape, **window))
+    same(ops.global_avg_pool2d(GpuArray(turn(x)[0])), ops.global_avg_pool2d(x[0]))
+    same(ops.global_max_pool2d(GpuArray(turn(x))), ops.global_max_pool2d(x))
+
+
+def test_element_by_element(emulated: ModuleType, x: np.ndarray) -> None:
+    same(ops.relu(GpuArray(x)), ops.relu(x))
+    same(ops.relu_backward(GpuArray(x), GpuArray(-x)), ops.relu_backward(x, -x))
+    same(ops.add(GpuArray(channels_last(x)), GpuArray(channels_last(x))), x + x)
+    nhwc = ops.nchw_to_nhwc(x)
+    for images in (x, channels_last(x)):
+        same(ops.nchw_to_nhwc(GpuArray(images)), nhwc)
+    same(ops.nhwc_to_nchw(GpuArray(nhwc)), x)
+
+
+def test_a_training_step(emulated: ModuleType, rng: np.random.Generator) -> None:
+    logits, labels = rng.standard_normal((4, 3)).astype(np.float32), np.array([0, 2, 1, 1])
+    loss, grad = ops.cross_entropy_with_grad(logits, labels)
+    got, gpu_grad = ops.cross_entropy_with_grad(GpuArray(logits), GpuArray(labels))
+    np.testing.assert_allclose(got.array, loss, rtol=1e-6)
+    same(gpu_grad, grad)
+    same(ops.cross_entropy(GpuArray(logits), GpuArray(labels)), np.float32(loss))
+    param, there = logits.copy(), logits.copy()
+    ops.sgd_step(param, grad, lr=0.1)
+    ops.sgd_step(GpuArray(there), gpu_grad, lr=0.1)
+    np.testing.assert_allclose(there, param, rtol=1e-6)
+
+
+def test_conversions_are_told_and_can_be_refused(emulated: ModuleType, x: np.ndarray, w: np.ndarray) -> None:
+    plan = fastconv.explain("conv2d", GpuArray(x), GpuArray(channels_last(w)), **GEOMETRY)
+    assert plan.layout_conversions == ["input is NCHW in memory: 1920 bytes are moved to make it channels-last"]
+    assert plan.slow_paths == plan.layout_conversions
+    assert plan.output_shape == ops.conv2d(x, w, **GEOMETRY).shape
+    assert plan.kernel == "conv2d_forward_simt"
+    free = fastconv.explain("conv2d", GpuArray(channels_last(x)), GpuArray(channels_last(w)), **GEOMETRY)
+    assert free.layout_conversions == []
+    assert fastconv.explain("max_pool2d", GpuArray(x), 2).layout_conversions != []
+    assert fastconv.explain("linear", GpuArray(x[0, 0]), GpuArray(w[0, 0, :, :1].repeat(5, 1))).slow_paths == []
+    fastconv.config.strict = True
+    try:
+        with pytest.raises(RuntimeError, match="conv2d: .*strict refuses a slow path: input is NCHW in memory"):
+            ops.conv2d(GpuArray(x), GpuArray(channels_last(w)), **GEOMETRY)
+        ops.conv2d(GpuArray(channels_last(x)), GpuArray(channels_last(w)), **GEOMETRY)
+    finally:
+        fastconv.config.strict = False
+
+
+def test_refused(emulated: ModuleType, monkeypatch: pytest.MonkeyPatch, x: np.ndarray, w: np.ndarray) -> None:
+    gpu_x, gpu_w = GpuArray(x), GpuArray(w)
+    with pytest.raises(ValueError, match="conv2d: input must be channels-last or C-contiguous in memory, got strides"):
+        ops.conv2d(GpuArray(x.transpose(0, 1, 3, 2)), gpu_w)
+    with pytest.raises(ValueError, match="conv2d: algo must be 'auto' or 'direct' for arrays on a GPU"):
+        ops.conv2d(gpu_x, gpu_w, algo="winograd")
+    with pytest.raises(ValueError, match="conv2d: input must have 4 dimensions, or 3"):
+        ops.conv2d(GpuArray(x[0, 0]), gpu_w)
+    with pytest.raises(ValueError, match="all arrays must lie on one device"):
+        ops.conv2d(gpu_x, GpuArray(w, device=1), groups=2)
+    with pytest.raises(TypeError, match="conv2d: weight is an array on a GPU and this call runs on the CPU"):
+        ops.conv2d(x, gpu_w, groups=2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"conv2d: out must have shape \(2, 6, 4, 4\)"):
+        ops.conv2d(gpu_x, gpu_w, groups=2, out=GpuArray(np.empty((2, 4, 4, 5), np.float32)))
+    from fastconv.cuda import native
+
+    monkeypatch.setattr(native, "emulated", lambda: False)
+    with pytest.raises(TypeError, match="conv2d: weight must be an array on a GPU, got numpy.ndarray .* host memory"):
+        ops.conv2d(gpu_x, w)
