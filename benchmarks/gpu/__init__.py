@@ -1,0 +1,1 @@
+"""Our GPU kernels against cuDNN, and against what the device can do."""

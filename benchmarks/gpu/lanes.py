@@ -1,0 +1,167 @@
+"""What is timed: graphs of calls on rotating arrays, ours and cuDNN's through PyTorch, in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastconv import cuda, ops
+from gpu.layers import Case
+from gpu.rotation import Rotation, Summary, orders, summary
+
+Call = Callable[[], object]
+
+
+class Refused(Exception):
+    """Why a lane cannot be: no kernel yet, for instance."""
+
+
+def arrays(torch: Any, case: Case, channels_last: bool, seed: int) -> dict[str, Any]:
+    """Random normal values, since zeros flatter; weights scaled so that results stay near 1."""
+    torch.manual_seed(seed)
+    images = (case.n, case.c, case.hw, case.hw), (case.n, case.o, case.out_hw, case.out_hw)
+    found = {name: torch.randn(shape, device="cuda") for name, shape in zip(("x", "gy"), images, strict=True)}
+    weight = (case.o, case.c // case.groups, case.k, case.k)
+    found["w"] = torch.randn(weight, device="cuda") / (case.c // case.groups * case.k**2) ** 0.5
+    if channels_last:
+        found = {name: a.contiguous(memory_format=torch.channels_last) for name, a in found.items()}
+    return found
+
+
+def ours(torch: Any, case: Case, a: Mapping[str, Any]) -> Call:
+    """Our call with its result allocated beforehand."""
+    geometry: dict[str, Any] = {"stride": case.stride, "padding": case.padding, "groups": case.groups}
+    window: dict[str, Any] = {"kernel_size": case.k, "stride": case.stride, "padding": case.padding}
+    needed = {"dgrad": "conv2d_backward_input", "wgrad": "conv2d_backward_weight"}.get(case.op, "conv2d")
+    if not hasattr(cuda, needed):
+        raise Refused(f"no kernel {needed} yet")
+    x_like, y_like, w_like = (torch.empty_like(a[name]) for name in ("x", "gy", "w"))
+    calls: dict[str, Call] = {
+        "forward": lambda: ops.conv2d(a["x"], a["w"], **geometry, out=y_like),
+        "dgrad": lambda: ops.conv2d_backward_input(a["x"].shape, a["w"], a["gy"], **geometry, out=x_like),
+        "wgrad": lambda: ops.conv2d_backward_weight(a["x"], a["w"].shape, a["gy"], **geometry, out=w_like),
+        "max-pool": lambda: ops.max_pool2d(a["x"], **window, out=y_like),
+        "avg-pool": lambda: ops.avg_pool2d(a["x"], **window, out=y_like),
+        "relu": lambda: ops.relu(a["x"], out=x_like),
+    }
+    return calls[case.op]
+
+
+def theirs(torch: Any, case: Case, a: Mapping[str, Any]) -> Call:
+    """PyTorch's call of the same operation, cuDNN inside where it has one."""
+    functional = torch.nn.functional
+    pair = [case.stride] * 2, [case.padding] * 2, [1, 1]
+
+    def backward(mask: list[bool]) -> Call:
+        return lambda: torch.ops.aten.convolution_backward(
+            a["gy"], a["x"], a["w"], None, *pair, False, [0, 0], case.groups, mask
+        )
+
+    calls: dict[str, Call] = {
+        "forward": lambda: functional.conv2d(a["x"], a["w"], None, case.stride, case.padding, groups=case.groups),
+        "dgrad": backward([True, False, False]),
+        "wgrad": backward([False, True, False]),
+        "max-pool": lambda: functional.max_pool2d(a["x"], case.k, case.stride, case.padding),
+        "avg-pool": lambda: functional.avg_pool2d(a["x"], case.k, case.stride, case.padding),
+        "relu": lambda: functional.relu(a["x"]),
+    }
+    return calls[case.op]
+
+
+LANES = {
+    "fastconv": (ours, True),
+    "cudnn channels-last": (theirs, True),
+    "cudnn nchw": (theirs, False),
+}
+
+
+def first_result(call: Call) -> Any:
+    """The tensor that a call made; PyTorch's gradients come as a tuple with None in it."""
+    found = call()
+    return next(part for part in found if part is not None) if isinstance(found, tuple) else found
+
+
+def check(torch: Any, case: Case) -> float:
+    """The largest difference of ours to PyTorch in float64, by its norm."""
+    with torch.no_grad():
+        own = arrays(torch, case, channels_last=True, seed=1)
+        got = first_result(ours(torch, case, own)).double()
+        wide = {name: a.double() for name, a in own.items()}
+        expected = first_result(theirs(torch, case, wide))
+        return float((got - expected).norm() / expected.norm().clamp_min(1e-30))
+
+
+def graph(torch: Any, calls: list[Call], repeat: int) -> Any:
+    """All calls, `repeat` times over, captured behind warm-up calls on a stream of its own."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for call in [*calls[:3], *calls[:3], *calls[:3]]:
+            call()
+    torch.cuda.current_stream().wait_stream(side)
+    captured = torch.cuda.CUDAGraph()
+    kept: list[Any] = [None] * len(calls)  # or all results would share memory, and stay in the cache
+    with torch.cuda.graph(captured):
+        for _ in range(repeat):
+            for index, call in enumerate(calls):
+                kept[index] = call()
+    return captured, kept
+
+
+def measure(torch: Any, case: Case, turn: Rotation, rounds: int) -> tuple[dict[str, Summary], dict[str, str]]:
+    """Seconds of a call in each lane, and why a lane is missing. Lanes take turns, one replay each."""
+    graphs: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    with torch.no_grad():
+        for name, (make, channels_last) in LANES.items():
+            try:
+                sets = [arrays(torch, case, channels_last, seed) for seed in range(turn.sets)]
+                calls = [make(torch, case, a) for a in sets]
+                graphs[name] = sets, graph(torch, calls, turn.calls // turn.sets)
+            except (Refused, RuntimeError) as error:
+                refused[name] = str(error).partition("\n")[0]
+                torch.cuda.synchronize()
+        samples: dict[str, list[float]] = {name: [] for name in graphs}
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        for order in orders(list(graphs), rounds):
+            for name in order:
+                start.record()
+                graphs[name][1][0].replay()
+                end.record()
+                end.synchronize()
+                samples[name].append(start.elapsed_time(end) / 1e3 / turn.calls)
+    return {name: summary(values) for name, values in samples.items()}, refused
+
+
+def ceilings(torch: Any, rounds: int = 20) -> dict[str, float]:
+    """What the device does at most, here and now: a copy of 1 GB, and PyTorch's matrix products."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+
+    def seconds(call: Call) -> float:
+        for _ in range(3):
+            call()
+        found = []
+        for _ in range(rounds):
+            start.record()
+            call()
+            end.record()
+            end.synchronize()
+            found.append(start.elapsed_time(end) / 1e3)
+        return summary(found).median_s
+
+    def copy_rate() -> float:
+        a, b = torch.randn(1 << 28, device="cuda"), torch.empty(1 << 28, device="cuda")
+        return float(2 * 4 * a.numel() / seconds(lambda: b.copy_(a)))
+
+    result = {"copy_bytes_per_s": copy_rate()}
+    size = 8192
+    work = 2 * size**3
+    torch.backends.cuda.matmul.allow_tf32 = False
+    x, y = torch.randn(size, size, device="cuda"), torch.randn(size, size, device="cuda")
+    result["fp32_flops_per_s"] = work / seconds(lambda: x @ y)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    result["tf32_flops_per_s"] = work / seconds(lambda: x @ y)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    p, q = x.bfloat16(), y.bfloat16()
+    result["bf16_flops_per_s"] = work / seconds(lambda: p @ q)
+    return result
