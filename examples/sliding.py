@@ -159,7 +159,7 @@ def draw(picture: np.ndarray, scores: np.ndarray, found: list[tuple[int, ...]], 
         colour = "lime" if any(near(find, t) and t[2] == digit for t in truth) else "red"
         box = {"facecolor": "none", "edgecolor": colour, "linewidth": 1.5}
         left.add_patch(Rectangle((column - 14.5, row - 14.5), 28, 28, **box))
-        left.text(column - 13, row - 5, str(digit), color=colour, fontsize=12, fontweight="bold")
+        left.text(column - 13, row - 13, str(digit), color=colour, fontsize=12, fontweight="bold", va="top")
     shown = right.imshow(1 - scores[NOTHING], cmap="viridis", vmin=0, vmax=1, extent=(12, SIDE - 12, SIDE - 12, 12))
     figure.colorbar(shown, ax=right, shrink=0.8, label="probability of a digit here")
     for axes, title in ((left, "what was found and read (red: wrong)"), (right, "heat map")):
