@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastconv import cuda, ops
+from fastconv import ops
 from gpu.layers import Case
 from gpu.rotation import Rotation, Summary, orders, summary
 
 Call = Callable[[], object]
-
-
-class Refused(Exception):
-    """Why a lane cannot be: no kernel yet, for instance."""
 
 
 def arrays(torch: Any, case: Case, channels_last: bool, seed: int) -> dict[str, Any]:
@@ -32,9 +28,6 @@ def ours(torch: Any, case: Case, a: Mapping[str, Any]) -> Call:
     """Our call with its result allocated beforehand."""
     geometry: dict[str, Any] = {"stride": case.stride, "padding": case.padding, "groups": case.groups}
     window: dict[str, Any] = {"kernel_size": case.k, "stride": case.stride, "padding": case.padding}
-    needed = {"dgrad": "conv2d_backward_input", "wgrad": "conv2d_backward_weight"}.get(case.op, "conv2d")
-    if not hasattr(cuda, needed):
-        raise Refused(f"no kernel {needed} yet")
     x_like, y_like, w_like = (torch.empty_like(a[name]) for name in ("x", "gy", "w"))
     calls: dict[str, Call] = {
         "forward": lambda: ops.conv2d(a["x"], a["w"], **geometry, out=y_like),
@@ -118,7 +111,7 @@ def measure(torch: Any, case: Case, turn: Rotation, rounds: int) -> tuple[dict[s
                 sets = [arrays(torch, case, channels_last, seed) for seed in range(turn.sets)]
                 calls = [make(torch, case, a) for a in sets]
                 graphs[name] = sets, graph(torch, calls, turn.calls // turn.sets)
-            except (Refused, RuntimeError) as error:
+            except RuntimeError as error:
                 refused[name] = str(error).partition("\n")[0]
                 torch.cuda.synchronize()
         samples: dict[str, list[float]] = {name: [] for name in graphs}

@@ -138,7 +138,7 @@ def rows(torch: Any, chosen: list[Case], rounds: int, limit_s: float) -> list[di
             continue
         try:
             row["error"] = lanes.check(torch, case)
-        except lanes.Refused as reason:
+        except RuntimeError as reason:  # a launch that failed, or no memory: the others are measured all the same
             row["refused"] = f"not run: {reason}"
             continue
         if not row["error"] < ERROR_LIMIT:

@@ -10,11 +10,9 @@ import pytest
 
 import fastconv
 from cuda_arrays import GpuArray
-from fastconv import cuda, ops
+from fastconv import ops
 from fastconv.cuda import arrays
 
-HAS_BACKWARD = hasattr(cuda, "conv2d_backward_input")
-needs_backward = pytest.mark.skipif(not HAS_BACKWARD, reason="no backward kernels yet")
 GEOMETRY: dict[str, Any] = {"stride": (2, 1), "padding": ((1, 0), (1, 1)), "groups": 2}
 LIKE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -58,16 +56,21 @@ def test_conv2d_in_every_layout(emulated: ModuleType, rng: np.random.Generator, 
     same(ops.conv2d(GpuArray(x[0]), GpuArray(w), None, **GEOMETRY), ops.conv2d(x[0], w, None, **GEOMETRY))
 
 
-@needs_backward
 @pytest.mark.parametrize("turn", [lambda a: a, channels_last], ids=["nchw", "channels-last"])
-def test_gradients_of_conv2d(emulated: ModuleType, rng: np.random.Generator, x: Any, w: Any, turn: Any) -> None:
-    gy = rng.standard_normal(ops.conv2d(x, w, **GEOMETRY).shape).astype(np.float32)
+@pytest.mark.parametrize("groups", [1, 2, 4], ids=["full", "grouped", "depthwise"])
+def test_gradients_of_conv2d(emulated: ModuleType, rng: np.random.Generator, x: Any, groups: int, turn: Any) -> None:
+    w = rng.standard_normal((8, 4 // groups, 3, 2)).astype(np.float32)
+    options = {**GEOMETRY, "groups": groups}
+    gy = rng.standard_normal(ops.conv2d(x, w, **options).shape).astype(np.float32)
     gpu_x, gpu_w, gpu_gy = (GpuArray(turn(a)) for a in (x, w, gy))
-    gx = ops.conv2d_backward_input(x.shape, gpu_w, gpu_gy, **GEOMETRY)
-    same(gx, ops.conv2d_backward_input(x.shape, w, gy, **GEOMETRY))
-    gw = ops.conv2d_backward_weight(gpu_x, w.shape, gpu_gy, **GEOMETRY)
-    same(gw, ops.conv2d_backward_weight(x, w.shape, gy, **GEOMETRY))
+    same(ops.conv2d(gpu_x, gpu_w, **options), ops.conv2d(x, w, **options))
+    gx = ops.conv2d_backward_input(x.shape, gpu_w, gpu_gy, **options)
+    same(gx, ops.conv2d_backward_input(x.shape, w, gy, **options))
+    gw = ops.conv2d_backward_weight(gpu_x, w.shape, gpu_gy, **options)
+    same(gw, ops.conv2d_backward_weight(x, w.shape, gy, **options))
     same(ops.conv2d_backward_bias(gpu_gy), ops.conv2d_backward_bias(gy))
+    kernel = fastconv.explain("conv2d_backward_input", gpu_x, gpu_w, **options).kernel
+    assert kernel.startswith("depthwise" if groups == 4 else "conv2d")
 
 
 def test_linear(emulated: ModuleType, rng: np.random.Generator) -> None:
@@ -77,10 +80,9 @@ def test_linear(emulated: ModuleType, rng: np.random.Generator) -> None:
     same(ops.linear(GpuArray(x[0]), gpu_w), ops.linear(x[0], w))
     with pytest.raises(ValueError, match=r"linear: weight must have shape \(OUT, IN\) with IN=12, got \(12, 7\)"):
         ops.linear(gpu_x, GpuArray(np.ascontiguousarray(w.T)))
-    if HAS_BACKWARD:
-        same(ops.linear_backward_input(gpu_w, gpu_gy), ops.linear_backward_input(w, gy))
-        same(ops.linear_backward_weight(gpu_x, gpu_gy), ops.linear_backward_weight(x, gy))
-        same(ops.linear_backward_bias(gpu_gy), ops.linear_backward_bias(gy))
+    same(ops.linear_backward_input(gpu_w, gpu_gy), ops.linear_backward_input(w, gy))
+    same(ops.linear_backward_weight(gpu_x, gpu_gy), ops.linear_backward_weight(x, gy))
+    same(ops.linear_backward_bias(gpu_gy), ops.linear_backward_bias(gy))
 
 
 @pytest.mark.parametrize("turn", [lambda a: a, channels_last], ids=["nchw", "channels-last"])

@@ -15,7 +15,6 @@ from fastconv import cuda, ops
 pytestmark = pytest.mark.gpu
 
 IEEE = 2e-6
-needs_backward = pytest.mark.skipif(not hasattr(cuda, "conv2d_backward_input"), reason="no backward kernels yet")
 
 
 def arrays(geometry: Geometry, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -49,7 +48,6 @@ def test_convolution(gpu: Any, geometry: Geometry, rng: np.random.Generator) -> 
     )
 
 
-@needs_backward
 @pytest.mark.parametrize("geometry", CASES, ids=str)
 def test_gradients(gpu: Any, geometry: Geometry, rng: np.random.Generator) -> None:
     x, w, b = arrays(geometry, rng)

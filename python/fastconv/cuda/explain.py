@@ -78,6 +78,14 @@ def plan(
     conversions = {array.name: _conversion(array, layout) for array in read}
     converted = [text for text in conversions.values() if text]
     notes = ["results of layout NCHW are channels-last in memory"] if layout == "NCHW" and not linear else []
+    module, name = native.module(op), _KERNELS[kernel]
+    if pooling:
+        notes.append(module.explain_pool2d(shape, op))
+    elif not linear:
+        kind = str(module.explain_conv2d_kind(shape))
+        notes.append(kind)
+        if kind.startswith("depthwise"):
+            name = f"depthwise_{kernel}"
     if native.emulated():
         isa = "emulated"
     else:
@@ -91,9 +99,9 @@ def plan(
         "input_shape": x_shape,
         "weight_shape": w_shape,
         "output_shape": y_shape,
-        "algorithm": "windows" if pooling else "implicit matrix product",
+        "algorithm": "windows" if pooling or name.startswith("depthwise") else "implicit matrix product",
         "isa": isa,
-        "kernel": _KERNELS[kernel],
+        "kernel": name,
         "rejected": [],
         "threads": 0,
         "flops": math.prod(y_shape) * work,

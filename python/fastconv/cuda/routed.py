@@ -18,7 +18,6 @@ from fastconv.cuda import arrays, elementwise, native
 from fastconv.cuda.arrays import View
 from fastconv.cuda.elementwise import add, relu
 from fastconv.cuda.elementwise import relu_backward_output as relu_backward
-from fastconv.cuda.error import CudaError
 from fastconv.cuda.launch import Launch
 from fastconv.cuda.loss import cross_entropy
 from fastconv.cuda.optimizer import adam_step, rmsprop_step, sgd_step
@@ -175,14 +174,6 @@ class _Result:
         return result[0] if self.single else result
 
 
-def _kernel(op: str) -> Any:
-    """A function of the kernels' layer, or an error that says that there is none yet."""
-    function = getattr(kernels, op, None)
-    if function is None:
-        raise CudaError(f"{op}: there is no GPU kernel for this operation yet")
-    return function
-
-
 def _only_auto(op: str, algo: str) -> None:
     if arg.own_algorithm(op, algo) == "winograd":
         raise ValueError(f"{op}: algo must be 'auto' or 'direct' for arrays on a GPU, got 'winograd'")
@@ -211,22 +202,51 @@ def conv2d(
     return result.finish(y)
 
 
+def _is_depthwise(channels: int, groups: object) -> bool:
+    """By the rule of csrc/cuda/conv2d_kind.h; the forward pass asks it there."""
+    return groups == channels > 1
+
+
 def conv2d_backward_input(
-    input_shape: Sequence[int], weight: Any, grad_output: Any, *geometry: Any, layout: str, algo: str, out: Any
+    input_shape: Sequence[int],
+    weight: Any,
+    grad_output: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    *,
+    layout: str,
+    algo: str,
+    out: Any,
 ) -> Any:
     op = "conv2d_backward_input"
     order = arg.layout(op, layout)
     _only_auto(op, algo)
-    shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)
+    given, single = arg.batch_shape(op, "input_shape", input_shape, 4)
+    shape = _memory_shape(given, order)
     grad, _ = _images(op, "grad_output", grad_output, order)
     result = _Result(op, out, order, single)
-    return result.finish(
-        _kernel(op)(_memory_shape(shape, order), _weight(op, weight), grad, *geometry, out=result.direct)
-    )
+    w = _weight(op, weight)
+    if _is_depthwise(shape[3], groups):
+        gx = kernels.depthwise_conv2d_backward_input(shape, w, grad, stride, padding, dilation, out=result.direct)
+    else:
+        gx = kernels.conv2d_backward_input(shape, w, grad, stride, padding, dilation, groups, out=result.direct)
+    return result.finish(gx)
 
 
 def conv2d_backward_weight(
-    input: Any, weight_shape: Sequence[int], grad_output: Any, *geometry: Any, layout: str, algo: str, out: Any
+    input: Any,
+    weight_shape: Sequence[int],
+    grad_output: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    *,
+    layout: str,
+    algo: str,
+    out: Any,
 ) -> Any:
     op = "conv2d_backward_weight"
     order = arg.layout(op, layout)
@@ -235,13 +255,17 @@ def conv2d_backward_weight(
     grad, _ = _images(op, "grad_output", grad_output, order)
     shape = _memory_shape(arg.shape_tuple(op, "weight_shape", weight_shape, 4), "NCHW")
     result = _Result(op, out, "NCHW")
-    return result.finish(_kernel(op)(x, shape, grad, *geometry, out=result.direct))
+    if _is_depthwise(x.shape[3], groups):
+        gw = kernels.depthwise_conv2d_backward_weight(x, shape, grad, stride, padding, dilation, out=result.direct)
+    else:
+        gw = kernels.conv2d_backward_weight(x, shape, grad, stride, padding, dilation, groups, out=result.direct)
+    return result.finish(gw)
 
 
 def conv2d_backward_bias(grad_output: Any, *, layout: str, out: Any) -> Any:
     op = "conv2d_backward_bias"
     grad, _ = _images(op, "grad_output", grad_output, arg.layout(op, layout))
-    return _kernel(op)(grad, out=out)
+    return kernels.conv2d_backward_bias(grad, out=out)
 
 
 # Linear: a convolution of one pixel
@@ -284,7 +308,7 @@ def linear_backward_input(weight: Any, grad_output: Any, *, out: Any) -> Any:
         raise ValueError(f"{op}: grad_output must have shape (N, OUT) with OUT={w.shape[0]}, got {grad.shape[::3]}")
     n, inputs = grad.shape[0], w.shape[3]
     result, y = _rows_out(op, out, grad, (n, inputs)[single:])
-    _kernel("conv2d_backward_input")((n, 1, 1, inputs), w, grad, out=y)
+    kernels.conv2d_backward_input((n, 1, 1, inputs), w, grad, out=y)
     return result
 
 
@@ -295,13 +319,13 @@ def linear_backward_weight(input: Any, grad_output: Any, *, out: Any) -> Any:
         raise ValueError(f"{op}: grad_output must have shape (N, OUT) with N={x.shape[0]}, got {grad.shape[::3]}")
     shape = grad.shape[3], x.shape[3]
     result, y = _rows_out(op, out, x, shape)
-    _kernel("conv2d_backward_weight")(x, (shape[0], 1, 1, shape[1]), grad, out=y)
+    kernels.conv2d_backward_weight(x, (shape[0], 1, 1, shape[1]), grad, out=y)
     return result
 
 
 def linear_backward_bias(grad_output: Any, *, out: Any) -> Any:
     grad, _ = _rows("linear_backward_bias", "grad_output", grad_output)
-    return _kernel("conv2d_backward_bias")(grad, out=out)
+    return kernels.conv2d_backward_bias(grad, out=out)
 
 
 # Pooling
