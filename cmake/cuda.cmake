@@ -18,11 +18,17 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/conv2d_kind.cpp
     csrc/cuda/depthwise_conv2d.cu
     csrc/cuda/depthwise_conv2d_backward_weight.cu
+    csrc/cuda/conv2d_forward_mma.cu
+    csrc/cuda/conv2d_forward_mma_bfloat16.cu
+    csrc/cuda/conv2d_forward_mma_float16.cu
+    csrc/cuda/conv2d_forward_mma_tf32.cu
+    csrc/cuda/conv2d_forward_mma_tf32x3.cu
     csrc/cuda/devices.cu
     csrc/cuda/dropout.cu
     csrc/cuda/elementwise.cu
     csrc/cuda/loss.cu
     csrc/cuda/max_pool2d.cu
+    csrc/cuda/mma_probe.cu
     csrc/cuda/optimizer.cu
     csrc/cuda/streams.cu
     csrc/cuda/transpose.cu)
@@ -31,6 +37,7 @@ set(FASTCONV_CUDA_HOPPER_SOURCES)
 set(FASTCONV_CUDA_BINDINGS
     csrc/cuda/bindings/bind_conv2d.cpp
     csrc/cuda/bindings/bind_depthwise_conv2d.cpp
+    csrc/cuda/bindings/bind_conv2d_mma.cpp
     csrc/cuda/bindings/bind_elementwise.cpp
     csrc/cuda/bindings/bind_loss.cpp
     csrc/cuda/bindings/bind_optimizer.cpp

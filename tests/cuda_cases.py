@@ -38,3 +38,23 @@ def relative_error(got: NDArray[np.floating], expected: NDArray[np.float64]) -> 
         return 0.0
     error = np.linalg.norm(got.astype(np.float64) - expected) / max(np.linalg.norm(expected), 1e-30)
     return float(error) if np.isfinite(error) else float("inf")
+
+
+# NumPy has no bfloat16. Fastconv takes "V2", two bytes without a meaning, for it, as `__cuda_array_interface__` of
+# PyTorch and ml_dtypes name it.
+STORED = {"float32": np.dtype("f4"), "float16": np.dtype("f2"), "bfloat16": np.dtype("V2")}
+
+
+def as_bits(a: NDArray[np.floating], dtype: str) -> NDArray[np.unsignedinteger]:
+    """Round to the nearest number of `dtype`, ties to even; the bits of it."""
+    if dtype == "bfloat16":
+        bits = a.astype(np.float32).view(np.uint32)
+        return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+    return a.astype(dtype).view(f"u{np.dtype(dtype).itemsize}")
+
+
+def as_numbers(a: NDArray[np.generic], dtype: str) -> NDArray[np.float64]:
+    """What an array of `dtype`, or its bits, holds."""
+    if dtype == "bfloat16":
+        return (a.view(np.uint16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return a.view(dtype).astype(np.float64)

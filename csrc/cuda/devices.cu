@@ -3,6 +3,8 @@
 #include "cuda/error.h"
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
+#else
+#include "cuda/emulator/grid.h"
 #endif
 
 namespace fastconv {
@@ -45,6 +47,14 @@ DeviceProperties device_properties(int device) {
   return {p.name, p.major * 10 + p.minor, p.multiProcessorCount, static_cast<std::int64_t>(p.totalGlobalMem)};
 }
 
+int current_compute_capability() {
+  int device = 0, major = 0, minor = 0;
+  check(cudaGetDevice(&device), "current device");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "compute capability");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "compute capability");
+  return major * 10 + minor;
+}
+
 #else
 
 int device_count() { return 2; }  // so that tests can mix them up
@@ -54,6 +64,7 @@ DeviceProperties device_properties(int device) {
     throw CudaError("device_properties: the emulator has devices 0 and 1, got " + std::to_string(device));
   return {"emulator", 90, 132, std::int64_t{1} << 33};
 }
+int current_compute_capability() { return emulator::mode().compute_capability; }
 
 #endif
 

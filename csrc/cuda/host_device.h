@@ -10,6 +10,9 @@
 #define FASTCONV_DEVICE_NOINLINE __device__ __noinline__  // for what hardly ever runs: it shall cost no registers
 #define FASTCONV_HOST_DEVICE __host__ __device__ __forceinline__
 #define FASTCONV_UNROLL _Pragma("unroll")
+#define FASTCONV_PRAGMA(text) _Pragma(#text)
+#define FASTCONV_UNROLL_BY(n) FASTCONV_PRAGMA(unroll(n))
+#define FASTCONV_UNROLL_ON_GPU _Pragma("unroll")  // where the emulator waits for other things than for a loop
 #else
 #define FASTCONV_KERNEL void
 #define FASTCONV_BOUNDED_KERNEL(threads, blocks) void
@@ -18,4 +21,6 @@
 #define FASTCONV_DEVICE_NOINLINE inline
 #define FASTCONV_HOST_DEVICE inline
 #define FASTCONV_UNROLL _Pragma("GCC unroll 16")
+#define FASTCONV_UNROLL_BY(n)
+#define FASTCONV_UNROLL_ON_GPU
 #endif

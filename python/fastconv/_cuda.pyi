@@ -35,8 +35,9 @@ def pointer_device(address: int) -> int:
 def read_dlpack(capsule: object) -> tuple[int, tuple[int, ...], tuple[int, ...] | None, str, bool]:
     """Return address, shape, strides in elements or None, dtype and whether it is read-only; takes nothing over."""
 
-def set_emulation(*, late_landing: bool, backwards: bool, launch_error: str = "") -> None:
-    """Of the emulator only: when asynchronous copies land, the order of threads and blocks, an error of every launch."""
+def set_emulation(*, late_landing: bool, backwards: bool, launch_error: str = "", compute_capability: int = 90) -> None:
+    """Of the emulator only: when asynchronous copies land, the order of threads and blocks, an error of every launch,
+    and which GPU it is."""
 
 def emulate_stream(device: int) -> int:
     """Of the emulator only: a new stream of this device."""
@@ -146,6 +147,28 @@ def avg_pool2d_backward(
     stream: int,
 ) -> None: ...
 def explain_pool2d(shape: Pool2dShape, operation: str) -> str: ...
+def conv2d_forward_mma(
+    shape: Conv2dShape,
+    input: int,
+    weight: int,
+    bias: int,
+    output: int,
+    *,
+    dtype: str,
+    precision: str,
+    relu: bool,
+    stream: int,
+) -> None:
+    """All arrays of `dtype`: float32 with precision ieee, tf32 or tf32x3; float16 and bfloat16 with "" for it."""
+
+def conv2d_forward_choice(
+    shape: Conv2dShape, *, dtype: str, precision: str, aligned: bool, compute_capability: int
+) -> str:
+    """Name the kernel; `aligned`: all arrays begin on 16 bytes."""
+
+def probe_mma(instruction: str, a: int, b: int, d: int, *, stream: int) -> None:
+    """One instruction of one warp on the words (32, 4) a, (32, 2) b and (32, 4) d, for tests."""
+
 def relu_forward(input: int, output: int, mask: int, count: int, *, stream: int) -> None: ...
 def relu_backward(grad_output: int, mask: int, grad_input: int, count: int, *, stream: int) -> None: ...
 def fill(output: int, value: float, count: int, *, stream: int) -> None: ...

@@ -41,10 +41,11 @@ void bind_runtime(py::module_& m) {
   m.attr("emulated") = true;
   m.def(
       "set_emulation",
-      [](bool late_landing, bool backwards, const std::string& launch_error) {
-        emulator::mode() = {late_landing, backwards, launch_error};
+      [](bool late_landing, bool backwards, const std::string& launch_error, int compute_capability) {
+        emulator::mode() = {late_landing, backwards, launch_error, compute_capability};
       },
-      py::kw_only(), py::arg("late_landing"), py::arg("backwards"), py::arg("launch_error") = "");
+      py::kw_only(), py::arg("late_landing"), py::arg("backwards"), py::arg("launch_error") = "",
+      py::arg("compute_capability") = 90);
 #else
   m.attr("emulated") = false;
 #endif

@@ -55,6 +55,7 @@ void bind_runtime(py::module_& m);
 void bind_shapes(py::module_& m);
 void bind_conv2d(py::module_& m);
 void bind_depthwise_conv2d(py::module_& m);
+void bind_conv2d_mma(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_loss(py::module_& m);
 void bind_optimizer(py::module_& m);

@@ -38,9 +38,9 @@ inline void sync() {
 
 inline void sync_warp() { emulator::exchange(0); }
 inline unsigned ballot(bool condition) {
-  const std::uint64_t* all = emulator::exchange(static_cast<std::uint64_t>(condition));
+  const emulator::Slot* all = emulator::exchange(static_cast<std::uint64_t>(condition));
   unsigned bits = 0;
-  for (int i = 0; i < 32; ++i) bits |= static_cast<unsigned>(all[i]) << i;
+  for (int i = 0; i < 32; ++i) bits |= static_cast<unsigned>(all[i].words[0]) << i;
   return bits;
 }
 template <class T>

@@ -18,9 +18,10 @@ namespace emulator {
 // How the freedom that hardware has is used. A kernel must be right in every mode: early landing hides a wait that
 // is too short, late landing hides a copy over values that are still read; the order of threads hides either.
 struct Mode {
-  bool late_landing = false;  // asynchronous copies land when they are waited for, not when they are issued
-  bool backwards = false;     // threads and blocks run from the last to the first
-  std::string launch_error;   // if not empty, what every launch fails with
+  bool late_landing = false;    // asynchronous copies land when they are waited for, not when they are issued
+  bool backwards = false;       // threads and blocks run from the last to the first
+  std::string launch_error;     // if not empty, what every launch fails with
+  int compute_capability = 90;  // what drivers find when they choose a kernel
 };
 Mode& mode();
 
@@ -38,9 +39,14 @@ struct Thread {
   void* sanitizer_stack = nullptr;
 };
 
+// What a lane shows the others of its warp.
+struct Slot {
+  std::uint64_t words[6];
+};
+
 // Where the threads of a warp meet. They may be one meeting apart, so there are two boards in turn.
 struct Warp {
-  std::uint64_t board[2][32];
+  Slot board[2][32];
   int arrived[2] = {0, 0};
   std::uint64_t meetings[32] = {};  // of each lane so far
 };
@@ -70,8 +76,8 @@ void wait_until(Condition&& condition) {
 
 // Writes a value on the warp's board and returns all 32 once everybody did.
 template <class T>
-const std::uint64_t* exchange(const T& value) {
-  static_assert(sizeof(T) <= sizeof(std::uint64_t), "one word each");
+const Slot* exchange(const T& value) {
+  static_assert(sizeof(T) <= sizeof(Slot), "one slot each");
   Warp& w = block->warps[static_cast<std::size_t>(thread->index / 32)];
   const int lane = thread->index % 32;
   const auto side = w.meetings[lane]++ % 2;

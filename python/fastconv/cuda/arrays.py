@@ -106,6 +106,8 @@ def _not_on_a_gpu(op: str, name: str, value: Any, in_host_memory: bool) -> TypeE
 @lru_cache(maxsize=64)
 def _name_of_numpy_dtype(dtype: Any) -> str:
     dtype = np.dtype(dtype)
+    if dtype == np.dtype("V2"):
+        return "bfloat16"  # NumPy has none; PyTorch and ml_dtypes name theirs so
     return str(dtype.name) if dtype.isnative else f"{dtype.name} of the other byte order"
 
 
@@ -257,7 +259,7 @@ def empty(op: str, like: Any, shape: Sequence[int], dtype: str = "float32") -> A
         like = like.owner
     shape = tuple(shape)
     if known == "numpy":
-        return np.empty(shape, dtype)
+        return np.empty(shape, "V2" if dtype == "bfloat16" else dtype)
     if known == "cupy":
         with like.device:
             return importlib.import_module("cupy").empty(shape, dtype)

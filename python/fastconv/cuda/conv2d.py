@@ -67,19 +67,24 @@ def conv2d(
     groups: int = 1,
     *,
     activation: str | None = None,
+    precision: str | None = None,
     out: Any = None,
 ) -> Any:
     """Convolve a batch of images; bias and ReLU are part of the same kernel.
 
     Parameters
     ----------
-    input : array on a GPU, shape (N, H, W, C), float32
-    weight : array, shape (O, KH, KW, C/groups)
-    bias : array, shape (O,), optional
+    input : array on a GPU, shape (N, H, W, C), float32, float16 or bfloat16
+    weight : array of the same dtype, shape (O, KH, KW, C/groups)
+    bias : array of the same dtype, shape (O,), optional
     stride, padding, dilation, groups
         As for `fastconv.ops.conv2d`.
     activation : None or "relu", optional
-    out : array, shape (N, OH, OW, O), optional
+    precision : {None, "ieee", "tf32", "tf32x3"}, optional
+        How float32 is multiplied: exactly (None, "ieee"), with 10 bits of mantissa on tensor cores ("tf32"), or as
+        three such products, nearly as exact as float32 ("tf32x3"). A GPU before sm_80 multiplies exactly in any case.
+        float16 and bfloat16 take None only: tensor cores multiply them exactly. Sums are always float32.
+    out : array of the same dtype, shape (N, OH, OW, O), optional
 
     Returns
     -------
@@ -94,16 +99,21 @@ def conv2d(
     """
     op = "conv2d"
     module = native.module(op)
-    x, w = arrays.view(op, "input", input, 4), arrays.view(op, "weight", weight, 4)
+    x = arrays.look(op, "input", input)
+    dtype = x.dtype if x.dtype in ("float16", "bfloat16") else "float32"
+    x, w = arrays.view(op, "input", x, 4, dtype), arrays.view(op, "weight", weight, 4, dtype)
     shape = geometry(op, x.shape, w.shape, stride, padding, dilation, groups)
-    b = None if bias is None else arrays.view(op, "bias", bias, 1)
+    b = None if bias is None else arrays.view(op, "bias", bias, 1, dtype)
     if b is not None:
         arrays.check_shape(op, "bias", b, w.shape[:1])
     relu = arg.activation(op, activation) == "relu"
-    result = arrays.output(op, out, input, output_shape(shape))
-    y = arrays.view(op, "out", result, 4, write=True)
+    if precision is not None and not isinstance(precision, str):
+        raise TypeError(f"{op}: precision must be a str or None, got {arg.describe(precision)}")
+    result = arrays.output(op, out, input, output_shape(shape), dtype)
+    y = arrays.view(op, "out", result, 4, dtype, write=True)
+    addresses = x.address, w.address, b.address if b else 0, y.address
     with Launch(op, x, w, b, y) as stream:
-        module.conv2d_forward(shape, x.address, w.address, b.address if b else 0, y.address, relu=relu, stream=stream)
+        module.conv2d_forward_mma(shape, *addresses, dtype=dtype, precision=precision or "", relu=relu, stream=stream)
     return result
 
 

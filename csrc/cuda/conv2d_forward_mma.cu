@@ -1,0 +1,76 @@
+// Which kernel computes a forward pass, and the way to it.
+#include <stdexcept>
+
+#include "cuda/aligned.h"
+#include "cuda/conv2d.h"
+#include "cuda/conv2d_kind.h"
+#include "cuda/conv2d_mma.h"
+#include "cuda/devices.h"
+#include "cuda/error.h"
+
+namespace fastconv {
+namespace cuda {
+
+std::int64_t bytes_of(ElementType type) { return type == ElementType::kFloat32 ? 4 : 2; }
+
+ElementType parse_element_type(const char* op, const std::string& dtype) {
+  if (dtype == "float32") return ElementType::kFloat32;
+  if (dtype == "float16") return ElementType::kFloat16;
+  if (dtype == "bfloat16") return ElementType::kBFloat16;
+  throw std::invalid_argument(std::string(op) + ": dtype must be 'float32', 'float16' or 'bfloat16', got '" + dtype +
+                              "'");
+}
+
+Precision parse_precision(const char* op, ElementType type, const std::string& precision) {
+  const bool half = type != ElementType::kFloat32;
+  if (precision.empty()) return half ? Precision::kNative : Precision::kIeee;
+  const bool known = precision == "ieee" || precision == "tf32" || precision == "tf32x3";
+  if (!known)
+    throw std::invalid_argument(std::string(op) + ": precision must be 'ieee', 'tf32', 'tf32x3' or None, got '" +
+                                precision + "'");
+  if (half)
+    throw std::invalid_argument(std::string(op) + ": precision='" + precision +
+                                "' is for float32 arrays; leave it out for float16 and bfloat16");
+  return precision == "ieee" ? Precision::kIeee : precision == "tf32" ? Precision::kTf32 : Precision::kTf32x3;
+}
+
+std::string Conv2dForwardChoice::name() const {
+  if (!tensor_cores) return kernel;
+  return std::string(kernel) + " 128x" + std::to_string(columns) + ", " + std::to_string(copy_bytes) +
+         " bytes a copy, " + std::to_string(stages) + " stages";
+}
+
+Conv2dForwardChoice choose_conv2d_forward(const Conv2dShape& shape, ElementType type, Precision precision, bool aligned,
+                                          int compute_capability) {
+  // Without a sum over channels nothing fills a tensor core: depthwise float32 is multiplied exactly, and so is all
+  // float32 where there is no TF32.
+  const bool depthwise = conv2d_kind(shape) == Conv2dKind::depthwise;
+  if (type == ElementType::kFloat32 && (precision == Precision::kIeee || depthwise || compute_capability < 80))
+    return {depthwise ? "depthwise_conv2d" : "conv2d_forward_simt", false, 0, 0, 0};
+  if (compute_capability < (type == ElementType::kFloat16 ? 75 : 80))
+    throw CudaError("conv2d: this GPU has compute capability " + std::to_string(compute_capability / 10) + "." +
+                    std::to_string(compute_capability % 10) + ", but float16 needs 7.5 and bfloat16 8.0");
+  // 99 KB of shared memory is what every GPU has from sm_80 on, sm_75 has 64.
+  const int stages = compute_capability < 80 ? 2 : 3;
+  if (!aligned || shape.icg() * bytes_of(type) % 16 != 0)
+    return {"conv2d_forward_mma", true, 64, static_cast<int>(bytes_of(type)), stages};
+  return {"conv2d_forward_mma", true, shape.ocg() > 64 ? 128 : shape.ocg() > 32 ? 64 : 32, 16, stages};
+}
+
+void conv2d_forward_mma(const Conv2dShape& shape, ElementType type, Precision precision, const void* input,
+                        const void* weight, const void* bias, void* output, bool relu, Stream stream) {
+  const bool whole_pieces = aligned(input, 16) && aligned(weight, 16);
+  const Conv2dForwardChoice choice =
+      choose_conv2d_forward(shape, type, precision, whole_pieces, current_compute_capability());
+  if (!choice.tensor_cores)
+    return conv2d_forward(shape, static_cast<const float*>(input), static_cast<const float*>(weight),
+                          static_cast<const float*>(bias), static_cast<float*>(output), relu, stream);
+  Conv2dForwardMma* const forward = type == ElementType::kFloat16    ? conv2d_forward_mma_float16
+                                    : type == ElementType::kBFloat16 ? conv2d_forward_mma_bfloat16
+                                    : precision == Precision::kTf32  ? conv2d_forward_mma_tf32
+                                                                     : conv2d_forward_mma_tf32x3;
+  forward(shape, choice, input, weight, bias, output, relu, stream);
+}
+
+}  // namespace cuda
+}  // namespace fastconv

@@ -1,0 +1,50 @@
+// Convolution on tensor cores: of float32 with less exact products, of float16 and of bfloat16. As in conv2d.h,
+// pointers are device pointers, and nothing allocates, waits, or looks at the data.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/conv2d_shape.h"
+#include "cuda/stream.h"
+
+namespace fastconv {
+namespace cuda {
+
+enum class ElementType { kFloat32, kFloat16, kBFloat16 };
+
+// How float32 is multiplied: kIeee exactly (never on tensor cores), kTf32 with 10 bits of mantissa, kTf32x3 as the sum
+// of three such products. The 16-bit types have one way, kNative.
+enum class Precision { kNative, kIeee, kTf32, kTf32x3 };
+
+std::int64_t bytes_of(ElementType type);
+
+// From the names that Python has; invalid_argument for others, and for pairs that do not go together.
+ElementType parse_element_type(const char* op, const std::string& dtype);
+Precision parse_precision(const char* op, ElementType type, const std::string& precision);
+
+struct Conv2dForwardChoice {
+  const char* kernel;
+  bool tensor_cores;  // else conv2d_forward, and the rest says nothing
+  int columns;        // of a tile
+  int copy_bytes;     // of one copy to shared memory
+  int stages;         // slabs in shared memory
+  std::string name() const;
+};
+
+// Which kernel computes a forward pass. Reads the geometry of one image, the types and the GPU; never the batch.
+// `aligned`: whether all arrays begin on 16 bytes. CudaError where the GPU has no instruction for it.
+Conv2dForwardChoice choose_conv2d_forward(const Conv2dShape& shape, ElementType type, Precision precision, bool aligned,
+                                          int compute_capability);
+
+using Conv2dForwardMma = void(const Conv2dShape& shape, const Conv2dForwardChoice& choice, const void* input,
+                              const void* weight, const void* bias, void* output, bool relu, Stream stream);
+Conv2dForwardMma conv2d_forward_mma_tf32, conv2d_forward_mma_tf32x3, conv2d_forward_mma_float16,
+    conv2d_forward_mma_bfloat16;  // each compiled by itself
+
+// As conv2d_forward(), with all arrays of `type`. The sums are float32.
+void conv2d_forward_mma(const Conv2dShape& shape, ElementType type, Precision precision, const void* input,
+                        const void* weight, const void* bias, void* output, bool relu, Stream stream);
+
+}  // namespace cuda
+}  // namespace fastconv
