@@ -12,6 +12,7 @@ from cuda_arrays import GpuArray, OldGpuArray, Plain
 from fastconv import cuda
 from fastconv.cuda import arrays, native
 from fastconv.cuda.launch import Launch
+from fastconv.ops.device import is_on_gpu
 
 
 @pytest.fixture
@@ -80,6 +81,19 @@ def test_cupy_arrays(emulated: ModuleType, monkeypatch: pytest.MonkeyPatch, x: n
     cuda.relu(Array(x), out=out)
     np.testing.assert_array_equal(out.array, np.maximum(x, 0))
     assert emulated.emulated_orders() == []  # one library, one stream: nobody waits
+
+
+def test_who_goes_to_the_gpu(x: np.ndarray) -> None:
+    """Judged by what an array says of itself, without loading anything for it."""
+
+    class Unspeakable:
+        def __dlpack_device__(self) -> tuple[int, int]:
+            raise ValueError("no such device in DLPack")
+
+    for value in (GpuArray(x), GpuArray(x, kind=13), Plain(x), SimpleNamespace(is_cuda=True)):
+        assert is_on_gpu(value)
+    for value in (x, GpuArray(x, kind=1), Unspeakable(), SimpleNamespace(is_cuda=False), [1.0], None):
+        assert not is_on_gpu(value)
 
 
 # Streams

@@ -33,12 +33,16 @@ class Library:
 
     def put(self, a: np.ndarray) -> Any:
         if self.name == "torch":
-            return self.module.from_numpy(np.ascontiguousarray(a)).cuda()
-        return self.module.asarray(np.ascontiguousarray(a))
+            return self.module.from_numpy(np.array(a, order="C")).cuda()
+        return self.module.asarray(np.array(a, order="C"))
 
     def get(self, a: Any) -> np.ndarray:
         host = a.cpu().numpy() if self.name == "torch" else self.module.asnumpy(a)
-        return np.ascontiguousarray(host)
+        return np.array(host, order="C")
+
+    def wait(self) -> None:
+        """Until the device has done everything."""
+        (self.module.cuda if self.name == "torch" else self.module.cuda.Device()).synchronize()
 
     def poisoned(self, shape: tuple[int, ...]) -> Any:
         return self.put(np.full(shape, np.nan, np.float32))

@@ -97,7 +97,7 @@ def test_on_a_stream_of_the_library(gpu: Any, rng: np.random.Generator) -> None:
     stream = gpu.module.cuda.Stream() if gpu.name == "torch" else gpu.module.cuda.Stream(non_blocking=True)
     on = gpu.module.cuda.stream(stream) if gpu.name == "torch" else stream
     source = gpu.put(x)
-    gpu.module.cuda.Stream.synchronize(stream)
+    gpu.wait()
     with on:
         y = source
         for _ in range(20):
