@@ -131,6 +131,9 @@ def test_conversions_are_told_and_can_be_refused(emulated: ModuleType, x: np.nda
     assert plan.slow_paths == plan.layout_conversions
     assert plan.output_shape == ops.conv2d(x, w, **GEOMETRY).shape
     assert plan.kernel == "conv2d_forward_simt"
+    half = fastconv.explain("conv2d", GpuArray(x.astype(np.float16)), GpuArray(w.astype(np.float16)), **GEOMETRY)
+    assert half.kernel != plan.kernel
+    assert (half.scratch_bytes, half.bytes_moved) == (480 + 144, plan.bytes_moved // 2)
     free = fastconv.explain("conv2d", GpuArray(channels_last(x)), GpuArray(channels_last(w)), **GEOMETRY)
     assert free.layout_conversions == []
     assert fastconv.explain("max_pool2d", GpuArray(x), 2).layout_conversions != []

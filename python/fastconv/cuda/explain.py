@@ -9,7 +9,7 @@ from fastconv.cuda import arrays, native
 from fastconv.cuda.arrays import View
 from fastconv.cuda.conv2d import geometry as conv2d_geometry
 from fastconv.cuda.pool2d import geometry as pool2d_geometry
-from fastconv.cuda.routed import conversion
+from fastconv.cuda.routed import ITEM_BYTES, conversion
 from fastconv.ops import arguments as arg
 
 _KERNELS = {
@@ -86,30 +86,38 @@ def plan(
         notes.append(kind)
         if kind.startswith("depthwise"):
             name = f"depthwise_{kernel}"
-    if native.emulated():
-        isa = "emulated"
-    else:
-        major, minor = native.device_properties(given["input"].device)["compute_capability"]
-        isa = f"sm_{major}{minor}"
+    dtype = given["input"].dtype
+    size = ITEM_BYTES.get(dtype, 4)
+    major, minor = native.device_properties(given["input"].device)["compute_capability"]
+    if name == _KERNELS["conv2d"]:
+        name = module.conv2d_forward_choice(
+            shape,
+            dtype=dtype,
+            precision="",
+            aligned=all(array.address % 16 == 0 for array in given.values()),
+            compute_capability=10 * major + minor,
+        )
     moved = math.prod(x_shape) + math.prod(y_shape) + (0 if pooling else math.prod(w_shape))
     return {
         "op": op,
-        "dtype": given["input"].dtype,
+        "dtype": dtype,
         "layout": "rows" if linear else layout,
         "input_shape": x_shape,
         "weight_shape": w_shape,
         "output_shape": y_shape,
         "algorithm": "windows" if pooling or name.startswith("depthwise") else "implicit matrix product",
-        "isa": isa,
+        "isa": "emulated" if native.emulated() else f"sm_{major}{minor}",
         "kernel": name,
         "rejected": [],
         "threads": 0,
         "flops": math.prod(y_shape) * work,
-        "scratch_bytes": sum(4 * arrays.count(array.shape) for array in read if conversions[array.name]),
+        "scratch_bytes": sum(
+            ITEM_BYTES.get(dtype, 4) * arrays.count(array.shape) for array in read if conversions[array.name]
+        ),
         "packed_weight_bytes": 0,
         "layout_conversions": converted,
         "copies": [],
         "slow_paths": list(converted),
         "notes": notes,
-        "bytes_moved": 4 * moved,
+        "bytes_moved": size * moved,
     }

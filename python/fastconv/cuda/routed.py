@@ -53,7 +53,7 @@ __all__ = [
     "sgd_step",
 ]
 
-_BYTES = {"float32": 4, "int32": 4, "uint32": 4, "float16": 2, "bfloat16": 2}
+ITEM_BYTES = {"float32": 4, "int32": 4, "uint32": 4, "float16": 2, "bfloat16": 2}
 
 
 # Layouts
@@ -69,21 +69,21 @@ def conversion(array: View, layout: str) -> str | None:
     """What converting the array to channels-last moves, in words; None if it is so already."""
     if layout == "NHWC" or _channels_last(array) is not None:
         return None
-    moved = 2 * arrays.count(array.shape) * _BYTES.get(array.dtype, 4)
+    moved = 2 * arrays.count(array.shape) * ITEM_BYTES.get(array.dtype, 4)
     return f"{array.name} is NCHW in memory: {moved} bytes are moved to make it channels-last"
 
 
 def _transpose(op: str, source: View, to: View, rows: int, columns: int) -> None:
     with Launch(op, source, to) as stream:
         native.module(op).transpose(
-            source.address, to.address, _BYTES[source.dtype], source.shape[0], rows, columns, stream=stream
+            source.address, to.address, ITEM_BYTES[source.dtype], source.shape[0], rows, columns, stream=stream
         )
 
 
 def _to_nhwc(op: str, array: View) -> View:
     """A channels-last copy of an array that is C-contiguous in NCHW."""
     n, c, h, w = array.shape
-    if array.dtype not in _BYTES:
+    if array.dtype not in ITEM_BYTES:
         raise TypeError(f"{op}: {array.name} must be float32, got {array.dtype}")
     if config.strict:
         refuse(op, [conversion(array, "NCHW") or ""])
