@@ -47,10 +47,11 @@ void launch_simt(const Conv2dShape& shape, Conv2dBackwardInputParams p, Stream s
 void conv2d_backward_input(const Conv2dShape& shape, const float* weight, const float* grad_output,
                            const std::uint32_t* mask, float* grad_input, Stream stream) {
   const char* op = "conv2d_backward_input";
-  constexpr std::int64_t kMostPixels = (std::int64_t{1} << 31) - 1024;
+  constexpr std::int64_t kMostPixels = std::int64_t{1} << 30;  // taps reach some beyond the last
   const std::int64_t image = shape.ih * shape.iw;
   to_int32(op, image, std::int64_t{1} << 30, shape);
-  const std::int64_t step = std::min(images_per_launch(shape), std::max<std::int64_t>(1, kMostPixels / image));
+  const std::int64_t step =
+      std::max<std::int64_t>(1, std::min(shape.n, kMostPixels / std::max(image, shape.oh * shape.ow)));
   for (std::int64_t n = 0; n < shape.n; n += step) {
     const std::int64_t images = std::min(step, shape.n - n);
     Conv2dBackwardInputParams p{};

@@ -34,7 +34,8 @@ template <class Tile>
 struct PhaseTile : TileOfGroup<Tile> {
   Phase h, w;
   std::int32_t pixels;
-  FastDivide by_plane, by_row, by_taps;
+  FastDivide by_plane, by_row;
+  bool fewer_taps;  // along w
 
   FASTCONV_DEVICE PhaseTile(const Conv2dBackwardInputParams& p, std::int32_t block)
       : TileOfGroup<Tile>(block % (p.column_tiles * p.row_tiles), p.column_tiles, p.row_tiles) {
@@ -46,7 +47,7 @@ struct PhaseTile : TileOfGroup<Tile> {
     pixels = p.images * h.pixels * w.pixels;
     const int fewer_h = h.pixels != p.h.most_pixels, fewer_w = w.pixels != p.w.most_pixels;
     by_plane = p.by_plane[fewer_h][fewer_w], by_row = p.by_row[fewer_w];
-    by_taps = p.by_taps[w.taps != p.w.most_taps];
+    fewer_taps = w.taps != p.w.most_taps;
   }
 
   // The n-th image and the phase's pixel (h, w) of a row of the product.
@@ -84,21 +85,30 @@ FASTCONV_DEVICE_NOINLINE float backward_input_sum_inside(const Conv2dBackwardInp
 template <class Tile, int kVector>
 struct BackwardInputLoader {
   const Conv2dBackwardInputParams& p;
-  const PhaseTile<Tile>& tile;
-  const float* image;  // of this row's pixel, at this group's channels
-  std::int32_t h, w;   // the output pixel under the phase's first taps
-  std::int32_t depth_end;
+  const float* from;    // grad_output at this group's channels
+  std::int32_t pixel;   // the output pixel under the phase's first taps: its number,
+  const float* filter;  // the phase's first tap of the group's first filter
+  std::int32_t h, w;    // and where it lies in its image
+  std::int32_t column, depth_end;
+  bool fewer_taps;
 
-  FASTCONV_DEVICE BackwardInputLoader(const Conv2dBackwardInputParams& params, const PhaseTile<Tile>& phase_tile)
-      : p(params), tile(phase_tile) {
+  static constexpr int kCopiesOfDepth = Tile::kColumns / kVector;
+  static_assert(kSimtThreads % kCopiesOfDepth == 0, "a thread copies one column only");
+
+  FASTCONV_DEVICE BackwardInputLoader(const Conv2dBackwardInputParams& params, const PhaseTile<Tile>& tile)
+      : p(params), fewer_taps(tile.fewer_taps) {
     const Conv2dGeometry& g = p.geometry;
     const std::int32_t row = tile.first_row + thread_x() / 2;
-    image = p.grad_output + tile.group * g.ocg, h = -(1 << 30), w = 0;  // outside: zeros
+    from = p.grad_output + tile.group * g.ocg, pixel = 0, h = -(1 << 30), w = 0;  // outside: zeros
     if (row < tile.pixels) {
       const InputPixel at = tile.pixel(row);
-      image += static_cast<std::int64_t>(at.n) * g.oh * g.ow * g.oc;
       h = tile.h.first_output + at.h, w = tile.w.first_output + at.w;
+      pixel = (at.n * g.oh + h) * g.ow + w;
     }
+    column = tile.first_column + thread_x() % kCopiesOfDepth * kVector;
+    const std::int64_t first_tap =
+        (static_cast<std::int64_t>(tile.group) * g.ocg * g.kh + tile.h.first_tap) * g.kw + tile.w.first_tap;
+    filter = p.weight + first_tap * g.icg;
     depth_end = tile.h.taps * tile.w.taps * g.ocg;
   }
 
@@ -113,29 +123,28 @@ struct BackwardInputLoader {
     FASTCONV_UNROLL
     for (int i = 0; i < 4; i += kVector) {
       const std::int32_t position = depth + part + i;
-      const Tap tap = Tap::at(position, p.by_ocg, tile.by_taps);
-      const std::int32_t oh = h - tap.kh * p.h.output_step, ow = w - tap.kw * p.w.output_step;
-      const bool reads = position < depth_end && static_cast<std::uint32_t>(oh) < static_cast<std::uint32_t>(g.oh) &&
-                         static_cast<std::uint32_t>(ow) < static_cast<std::uint32_t>(g.ow);
-      cp_async<kVector * 4>(stage + to + i, image + (static_cast<std::int64_t>(oh) * g.ow + ow) * g.oc + tap.c, reads);
+      const Tap tap = Tap::at(position, p.by_ocg, p.by_taps[fewer_taps]);
+      const std::int32_t up = tap.kh * p.h.output_step, left = tap.kw * p.w.output_step;
+      const bool reads = position < depth_end &&
+                         static_cast<std::uint32_t>(h - up) < static_cast<std::uint32_t>(g.oh) &&
+                         static_cast<std::uint32_t>(w - left) < static_cast<std::uint32_t>(g.ow);
+      cp_async<kVector * 4>(stage + to + i, from + static_cast<std::int64_t>(pixel - up * g.ow - left) * g.oc + tap.c,
+                            reads);
     }
   }
 
   FASTCONV_DEVICE void copy_weight(float* stage, std::int32_t depth) const {
     const Conv2dGeometry& g = p.geometry;
-    constexpr int copies_of_depth = Tile::kColumns / kVector, copies = copies_of_depth * kSimtDepth;
     FASTCONV_UNROLL
-    for (int i = 0; i < copies; i += kSimtThreads) {
-      const int copy = thread_x() + i;
-      if (copies < kSimtThreads && copy >= copies) break;
-      const int line = copy % copies_of_depth * kVector, at_depth = copy / copies_of_depth;
-      const std::int32_t position = depth + at_depth, column = tile.first_column + line;
-      const Tap tap = Tap::at(position, p.by_ocg, tile.by_taps);
-      const std::int32_t kh = tile.h.first_tap + tap.kh * p.h.tap_step, kw = tile.w.first_tap + tap.kw * p.w.tap_step;
-      const std::int64_t filter = static_cast<std::int64_t>(tile.group) * g.ocg + tap.c;
-      cp_async<kVector * 4>(stage + Tile::Columns::offset(line, at_depth),
-                            p.weight + ((filter * g.kh + kh) * g.kw + kw) * g.icg + column,
-                            position < depth_end && column < g.icg);
+    for (int i = 0; i < kCopiesOfDepth * kSimtDepth; i += kSimtThreads) {
+      const int copy = thread_x() + i, at_depth = copy / kCopiesOfDepth;
+      if (at_depth >= kSimtDepth) break;
+      const std::int32_t position = depth + at_depth;
+      const Tap tap = Tap::at(position, p.by_ocg, p.by_taps[fewer_taps]);
+      const std::int64_t taps = (static_cast<std::int64_t>(tap.c) * g.kh + tap.kh * p.h.tap_step) * g.kw +
+                                static_cast<std::int64_t>(tap.kw) * p.w.tap_step;
+      cp_async<kVector * 4>(stage + Tile::Columns::offset(copy % kCopiesOfDepth * kVector, at_depth),
+                            filter + taps * g.icg + column, position < depth_end && column < g.icg);
     }
   }
 };

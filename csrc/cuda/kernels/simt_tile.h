@@ -95,7 +95,7 @@ FASTCONV_DEVICE void multiply_slab(const float* rows, const float* columns, type
       }
     }
   } else {
-    FASTCONV_UNROLL
+    FASTCONV_UNROLL_BY(1)
     for (int part = 0; part < kSimtDepth; part += 4) {
       Float4 a[Rows::kPerThread];
       FASTCONV_UNROLL
