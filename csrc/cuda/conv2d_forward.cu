@@ -4,8 +4,8 @@
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_kind.h"
 #include "cuda/conv2d_params.h"
-#include "cuda/kernels/conv2d_forward_simt.h"
 #include "cuda/depthwise_conv2d.h"
+#include "cuda/kernels/conv2d_forward_simt.h"
 #include "cuda/launch.h"
 
 namespace fastconv {
