@@ -15,7 +15,7 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/conv2d_backward_input.cu
     csrc/cuda/conv2d_backward_weight.cu
     csrc/cuda/conv2d_forward.cu
-    csrc/cuda/conv2d_kind.cpp
+    csrc/cuda/conv2d_kind.cu
     csrc/cuda/depthwise_conv2d.cu
     csrc/cuda/depthwise_conv2d_backward_weight.cu
     csrc/cuda/conv2d_forward_mma.cu
@@ -30,13 +30,13 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/max_pool2d.cu
     csrc/cuda/mma_probe.cu
     csrc/cuda/optimizer.cu
+    csrc/cuda/stem_conv2d.cu
     csrc/cuda/streams.cu
     csrc/cuda/transpose.cu)
 # Those with wgmma and TMA: for sm_90a alone.
 set(FASTCONV_CUDA_HOPPER_SOURCES)
 set(FASTCONV_CUDA_BINDINGS
     csrc/cuda/bindings/bind_conv2d.cpp
-    csrc/cuda/bindings/bind_depthwise_conv2d.cpp
     csrc/cuda/bindings/bind_conv2d_mma.cpp
     csrc/cuda/bindings/bind_elementwise.cpp
     csrc/cuda/bindings/bind_loss.cpp
@@ -44,6 +44,7 @@ set(FASTCONV_CUDA_BINDINGS
     csrc/cuda/bindings/bind_pool2d.cpp
     csrc/cuda/bindings/bind_runtime.cpp
     csrc/cuda/bindings/bind_shapes.cpp
+    csrc/cuda/bindings/bind_stem_conv2d.cpp
     csrc/cuda/bindings/bind_streams.cpp
     csrc/cuda/bindings/module.cpp)
 

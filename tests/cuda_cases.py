@@ -10,9 +10,9 @@ from conv2d_cases import Geometry
 # Tiles are 128 rows by 16, 64 or 128 columns, the depth goes in slabs of 8, channels in fours where they divide.
 CASES = [
     Geometry(8, 16, (9, 7), (3, 3), padding=((1, 1), (1, 1))),
-    Geometry(3, 5, (9, 7), (3, 3), stride=(2, 1), padding=((0, 1), (2, 1)), dilation=(1, 2)),
+    Geometry(5, 5, (9, 7), (3, 3), stride=(2, 1), padding=((0, 1), (2, 1)), dilation=(1, 2)),
     Geometry(12, 130, (11, 13), (3, 2), stride=(1, 2), padding=((1, 1), (1, 0)), dilation=(2, 1)),
-    Geometry(4, 70, (17, 16), (1, 1), batch=1),
+    Geometry(8, 70, (17, 16), (1, 1), batch=1),
     Geometry(12, 6, (5, 6), (3, 3), padding=((1, 1), (1, 1)), groups=3),
     Geometry(6, 6, (6, 5), (3, 3), padding=((1, 1), (1, 1)), groups=6),
     Geometry(16, 17, (12, 12), (5, 5), stride=(3, 2), padding=((2, 2), (2, 2))),

@@ -4,7 +4,9 @@
 #include "core/checked_math.h"
 #include "cuda/aligned.h"
 #include "cuda/conv2d.h"
+#include "cuda/conv2d_kind.h"
 #include "cuda/conv2d_params.h"
+#include "cuda/depthwise_conv2d.h"
 #include "cuda/kernels/conv2d_backward_input_simt.h"
 #include "cuda/launch.h"
 
@@ -46,6 +48,8 @@ void launch_simt(const Conv2dShape& shape, Conv2dBackwardInputParams p, Stream s
 
 void conv2d_backward_input(const Conv2dShape& shape, const float* weight, const float* grad_output,
                            const std::uint32_t* mask, float* grad_input, Stream stream) {
+  if (conv2d_kind(shape) == Conv2dKind::depthwise)
+    return depthwise_conv2d_backward_input(shape, weight, grad_output, mask, grad_input, stream);
   const char* op = "conv2d_backward_input";
   constexpr std::int64_t kMostPixels = std::int64_t{1} << 30;  // taps reach some beyond the last
   const std::int64_t image = shape.ih * shape.iw;

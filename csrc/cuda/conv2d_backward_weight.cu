@@ -2,7 +2,9 @@
 #include "core/checked_math.h"
 #include "cuda/aligned.h"
 #include "cuda/conv2d.h"
+#include "cuda/conv2d_kind.h"
 #include "cuda/conv2d_params.h"
+#include "cuda/depthwise_conv2d.h"
 #include "cuda/kernels/conv2d_backward_weight_simt.h"
 #include "cuda/launch.h"
 
@@ -57,6 +59,7 @@ void launch_tile(const Plan& plan, const Conv2dShape& shape, const Conv2dBackwar
 }  // namespace
 
 std::int64_t conv2d_backward_weight_workspace_bytes(const Conv2dShape& shape) {
+  if (conv2d_kind(shape) == Conv2dKind::depthwise) return depthwise_conv2d_backward_weight_workspace(shape);
   const std::int64_t slices = plan(shape).slices;
   if (slices == 1) return 0;
   return slices * shape.oc * shape.icg() * shape.kh * shape.kw * static_cast<std::int64_t>(sizeof(float));
@@ -64,6 +67,8 @@ std::int64_t conv2d_backward_weight_workspace_bytes(const Conv2dShape& shape) {
 
 void conv2d_backward_weight(const Conv2dShape& shape, const float* input, const float* grad_output, float* grad_weight,
                             void* workspace, bool accumulate, Stream stream) {
+  if (conv2d_kind(shape) == Conv2dKind::depthwise)
+    return depthwise_conv2d_backward_weight(shape, input, grad_output, grad_weight, workspace, accumulate, stream);
   const Plan chosen = plan(shape);
   const std::int64_t step = images_per_launch(shape);
   std::int64_t n = 0;

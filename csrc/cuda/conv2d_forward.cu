@@ -7,6 +7,7 @@
 #include "cuda/depthwise_conv2d.h"
 #include "cuda/kernels/conv2d_forward_simt.h"
 #include "cuda/launch.h"
+#include "cuda/stem_conv2d.h"
 
 namespace fastconv {
 namespace cuda {
@@ -28,8 +29,14 @@ void launch_simt(const Conv2dShape& shape, Conv2dForwardParams p, Stream stream)
 
 void conv2d_forward(const Conv2dShape& shape, const float* input, const float* weight, const float* bias, float* output,
                     bool relu, Stream stream) {
-  if (conv2d_kind(shape) == Conv2dKind::depthwise)
-    return depthwise_conv2d_forward(shape, input, weight, bias, output, relu, stream);
+  switch (conv2d_kind(shape)) {
+    case Conv2dKind::depthwise:
+      return depthwise_conv2d_forward(shape, input, weight, bias, output, relu, stream);
+    case Conv2dKind::stem:
+      return stem_conv2d_forward(shape, input, false, weight, bias, output, relu, stream);
+    case Conv2dKind::general:
+      break;
+  }
   const std::int64_t step = images_per_launch(shape);
   for (std::int64_t n = 0; n < shape.n; n += step) {
     const std::int64_t images = std::min(step, shape.n - n);

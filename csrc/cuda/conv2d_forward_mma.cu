@@ -44,9 +44,13 @@ Conv2dForwardChoice choose_conv2d_forward(const Conv2dShape& shape, ElementType 
                                           int compute_capability) {
   // Without a sum over channels nothing fills a tensor core: depthwise float32 is multiplied exactly, and so is all
   // float32 where there is no TF32.
-  const bool depthwise = conv2d_kind(shape) == Conv2dKind::depthwise;
+  const Conv2dKind kind = conv2d_kind(shape);
+  const bool depthwise = kind == Conv2dKind::depthwise;
   if (type == ElementType::kFloat32 && (precision == Precision::kIeee || depthwise || compute_capability < 80))
-    return {depthwise ? "depthwise_conv2d" : "conv2d_forward_simt", false, 0, 0, 0};
+    return {depthwise                  ? "depthwise_conv2d"
+            : kind == Conv2dKind::stem ? "stem_conv2d"
+                                       : "conv2d_forward_simt",
+            false, 0, 0, 0};
   if (compute_capability < (type == ElementType::kFloat16 ? 75 : 80))
     throw CudaError("conv2d: this GPU has compute capability " + std::to_string(compute_capability / 10) + "." +
                     std::to_string(compute_capability % 10) + ", but float16 needs 7.5 and bfloat16 8.0");

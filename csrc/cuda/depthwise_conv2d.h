@@ -18,7 +18,7 @@ void depthwise_conv2d_backward_input(const Conv2dShape& shape, const float* weig
 // Bytes that the gradient of the weight needs: at most 16 MB, or none; by the geometry alone.
 std::int64_t depthwise_conv2d_backward_weight_workspace(const Conv2dShape& shape);
 void depthwise_conv2d_backward_weight(const Conv2dShape& shape, const float* input, const float* grad_output,
-                                      float* grad_weight, void* workspace, Stream stream);
+                                      float* grad_weight, void* workspace, bool accumulate, Stream stream);
 
 }  // namespace cuda
 }  // namespace fastconv

@@ -53,12 +53,13 @@ std::int64_t depthwise_conv2d_backward_weight_workspace(const Conv2dShape& s) {
 }
 
 void depthwise_conv2d_backward_weight(const Conv2dShape& s, const float* input, const float* grad_output,
-                                      float* grad_weight, void* workspace, Stream stream) {
+                                      float* grad_weight, void* workspace, bool accumulate, Stream stream) {
   const Slices slices = slices_of(s);
   const bool in_fours = depthwise_in_fours(s) && aligned(input, 16) && aligned(grad_output, 16);
   Params p{};
   p.input = input, p.grad_output = grad_output;
   p.partial = slices.slices == 1 ? grad_weight : static_cast<float*>(workspace);
+  p.accumulate = accumulate && slices.slices == 1;
   DepthwiseGeometry& g = p.geometry = depthwise_geometry("conv2d_backward_weight", s);
   g.lanes = depthwise_lanes(s, s.oc);
   g.chunks = static_cast<std::int32_t>(ceil_div(s.oc / (in_fours ? 4 : 1), g.lanes));
@@ -74,9 +75,9 @@ void depthwise_conv2d_backward_weight(const Conv2dShape& s, const float* input, 
   launch({"depthwise_conv2d_backward_weight", blocks, kDepthwiseThreads, shared_bytes, stream},
          in_fours ? kernel_of<4>(s) : kernel_of<1>(s), p, s);
   if (slices.slices == 1) return;
-  const SumSlicesParams<float> sum{p.partial, grad_weight, s.oc * taps, p.slices};
-  launch({"sum_slices", ceil_div(sum.count, 32), kDepthwiseThreads, kDepthwiseThreads * 4, stream}, sum_slices<float>,
-         sum, s);
+  const SumSlicesParams sum{p.partial, grad_weight, s.oc * taps, p.slices, accumulate};
+  launch({"depthwise_conv2d_weight_sum", ceil_div(sum.count, kSumElements), kSumThreads, kSumSharedBytes, stream},
+         depthwise_conv2d_weight_sum, sum, s);
 }
 
 }  // namespace cuda

@@ -69,13 +69,11 @@ def conv2d_forward(
     shape: Conv2dShape, input: int, weight: int, bias: int, output: int, *, relu: bool, stream: int
 ) -> None: ...
 def explain_conv2d_kind(shape: Conv2dShape) -> str: ...
-def depthwise_conv2d_backward_input(
-    shape: Conv2dShape, weight: int, grad_output: int, mask: int, grad_input: int, *, stream: int
-) -> None: ...
-def depthwise_conv2d_backward_weight_workspace(shape: Conv2dShape) -> int: ...
-def depthwise_conv2d_backward_weight(
-    shape: Conv2dShape, input: int, grad_output: int, grad_weight: int, workspace: int, *, stream: int
-) -> None: ...
+def stem_conv2d_forward(
+    shape: Conv2dShape, input: int, weight: int, bias: int, output: int, *, planar: bool, relu: bool, stream: int
+) -> None:
+    """planar: the input lies as (N, C, H, W); all else as for conv2d_forward."""
+
 def conv2d_backward_input(
     shape: Conv2dShape, weight: int, grad_output: int, mask: int, grad_input: int, *, stream: int
 ) -> None:

@@ -64,7 +64,7 @@ def test_addresses_that_are_not_aligned_to_16_bytes(emulated: ModuleType, rng: n
 @pytest.mark.parametrize("where", ["input", "weight"])
 def test_what_is_not_finite(emulated: ModuleType, rng: np.random.Generator, value: float, where: str) -> None:
     """It reaches what reads it and nothing else; padding does not read weights."""
-    geometry = Geometry(3, 4, (6, 6), (3, 3), padding=((1, 1), (1, 1)), batch=1)
+    geometry = Geometry(5, 4, (6, 6), (3, 3), padding=((1, 1), (1, 1)), batch=1)
     x, w, b = arrays(geometry, rng)
     (x if where == "input" else w)[0, 1, 0, 2] = value
     with np.errstate(invalid="ignore"):

@@ -55,20 +55,14 @@ def poison(shape: tuple[int, ...]) -> np.ndarray:
     return np.full(shape, np.nan, np.float32)
 
 
-def windows(g: Geometry) -> dict[str, object]:
-    return {"stride": g.stride, "padding": g.padding, "dilation": g.dilation}
-
-
 def run_all(g: Geometry, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """All passes; results come back in the order of the reference."""
     x, w, gy = single(arrays["input"]), single(arrays["weight"]), single(arrays["grad_output"])
     bias = arrays["bias"].astype(np.float32)
     y = cuda.conv2d(x, w, bias, **g.options, out=poison(gy.shape))
-    gx = cuda.depthwise_conv2d_backward_input(x.shape, w, gy, **windows(g), out=poison(x.shape))
-    needed = cuda.depthwise_conv2d_backward_weight_workspace(x.shape, w.shape, **windows(g))
-    gw = cuda.depthwise_conv2d_backward_weight(
-        x, w.shape, gy, **windows(g), workspace=poison((needed // 4,)), out=poison(w.shape)
-    )
+    gx = cuda.conv2d_backward_input(x.shape, w, gy, **g.options, out=poison(x.shape))
+    needed = cuda.conv2d_backward_weight_workspace_bytes(x.shape, w.shape, **g.options)
+    gw = cuda.conv2d_backward_weight(x, w.shape, gy, **g.options, workspace=poison((needed // 4,)), out=poison(w.shape))
     return {"output": to_nchw(y), "grad_input": to_nchw(gx), "grad_weight": to_nchw(gw)}
 
 
@@ -88,17 +82,24 @@ def test_many_slices_of_a_weight(any_mode: ModuleType) -> None:
     for kernel, pad in ((3, 1), (5, 2), (2, 0)):
         geometry = depthwise(36, (31, 19), kernel, pad=pad, batch=3)
         x, weight_shape = single(geometry.integers["input"]), single(geometry.integers["weight"]).shape
-        assert cuda.depthwise_conv2d_backward_weight_workspace(x.shape, weight_shape, padding=pad) > 0
-        gw = cuda.depthwise_conv2d_backward_weight(
-            x, weight_shape, single(geometry.integers["grad_output"]), padding=pad
-        )
+        assert cuda.conv2d_backward_weight_workspace_bytes(x.shape, weight_shape, **geometry.options) > 0
+        gw = cuda.conv2d_backward_weight(x, weight_shape, single(geometry.integers["grad_output"]), **geometry.options)
         np.testing.assert_array_equal(to_nchw(gw), geometry.integers["grad_weight"])
+
+
+def test_gradients_that_add_up(any_mode: ModuleType) -> None:
+    for geometry in (CHOSEN[0], CHOSEN[9], depthwise(36, (31, 19), 3, pad=1, batch=3)):
+        a = geometry.integers
+        x, w, gy = single(a["input"]), single(a["weight"]), single(a["grad_output"])
+        gw = w.copy()
+        cuda.conv2d_backward_weight(x, w.shape, gy, **geometry.options, accumulate=True, out=gw)
+        np.testing.assert_array_equal(to_nchw(gw), a["weight"] + a["grad_weight"])
 
 
 def test_the_workspace_is_bounded(emulated: ModuleType) -> None:
     for channels, kernel in ((32, 3), (1024, 3), (4096, 5), (3, 5), (2048, 7), (64, 31)):
         shape = (256, 112, 112, channels)
-        needed = cuda.depthwise_conv2d_backward_weight_workspace(shape, (channels, kernel, kernel, 1))
+        needed = cuda.conv2d_backward_weight_workspace_bytes(shape, (channels, kernel, kernel, 1), groups=channels)
         assert needed <= 16 << 20
 
 
@@ -110,7 +111,7 @@ def test_relu_and_its_mask(any_mode: ModuleType, rng: np.random.Generator) -> No
         assert relative_error(to_nchw(y), np.maximum(a["output"], 0)) < IEEE
         mask = np.zeros(cuda.elementwise.mask_shape(x.shape), np.uint32)
         passed = cuda.relu(x, mask=mask) > 0
-        gx = cuda.depthwise_conv2d_backward_input(x.shape, w, gy, **windows(geometry), mask=mask)
+        gx = cuda.conv2d_backward_input(x.shape, w, gy, **geometry.options, mask=mask)
         assert relative_error(to_nchw(gx), np.where(to_nchw(passed), a["grad_input"], 0)) < IEEE
 
 
@@ -126,8 +127,8 @@ def test_bits_do_not_depend_on_the_address_or_the_batch(emulated: ModuleType) ->
     np.testing.assert_array_equal(y, cuda.conv2d(shifted["x"], w, **geometry.options))
     np.testing.assert_array_equal(y[1:], cuda.conv2d(x[1:].copy(), w, **geometry.options))
     for gradient in (
-        lambda x, gy: cuda.depthwise_conv2d_backward_input(x.shape, w, gy, **windows(geometry)),
-        lambda x, gy: cuda.depthwise_conv2d_backward_weight(x, w.shape, gy, **windows(geometry)),
+        lambda x, gy: cuda.conv2d_backward_input(x.shape, w, gy, **geometry.options),
+        lambda x, gy: cuda.conv2d_backward_weight(x, w.shape, gy, **geometry.options),
     ):
         np.testing.assert_array_equal(gradient(x, gy), gradient(shifted["x"], shifted["gy"]))
 
@@ -172,9 +173,6 @@ def test_the_kind_of_kernel(emulated: ModuleType) -> None:
 def test_errors(emulated: ModuleType) -> None:
     x, w, gy = np.zeros((2, 40, 40, 8), np.float32), np.zeros((8, 3, 3, 1), np.float32), np.zeros((2, 38, 38, 8), "f4")
     with pytest.raises(ValueError, match=r"conv2d_backward_input: grad_output must have shape \(2, 38, 38, 8\)"):
-        cuda.depthwise_conv2d_backward_input(x.shape, w, x)
-    with pytest.raises(ValueError, match="conv2d_backward_weight: workspace must have [0-9]+ elements, got 1"):
-        cuda.depthwise_conv2d_backward_weight(x, w.shape, gy, workspace=np.zeros(1, np.float32))
-    shape = emulated.Conv2dShape((1, 4, 5, 5), (4, 2, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 2)
-    with pytest.raises(ValueError, match="conv2d_backward_input: groups must be the input channels"):
-        emulated.depthwise_conv2d_backward_input(shape, 16, 16, 0, 16, stream=0)
+        cuda.conv2d_backward_input(x.shape, w, x, groups=8)
+    with pytest.raises(ValueError, match="conv2d_backward_weight: workspace must have at least [0-9]+ elements, got 1"):
+        cuda.conv2d_backward_weight(x, w.shape, gy, groups=8, workspace=np.zeros(1, np.float32))

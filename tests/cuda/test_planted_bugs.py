@@ -37,6 +37,7 @@ AVG_POOL = "avg_pool2d.h", "avg_pool2d.cu", "test_pool2d.py"
 POOL_WINDOW = "pool2d_geometry.h", "max_pool2d.cu", "test_pool2d.py"
 DEPTHWISE = "depthwise_conv2d.h", "depthwise_conv2d.cu", "test_depthwise_conv2d.py"
 DEPTHWISE_WEIGHT = "depthwise_conv2d_weight.h", "depthwise_conv2d_backward_weight.cu", "test_depthwise_conv2d.py"
+STEM = "stem_conv2d.h", "stem_conv2d.cu", "test_stem_conv2d.py"
 TRANSPOSE = "transpose.h", "transpose.cu", "test_elementwise.py"
 LOSS = "cross_entropy.h", "loss.cu", "test_training.py"
 OPTIMIZER = "optimizer.h", "optimizer.cu", "test_training.py"
@@ -137,7 +138,17 @@ BUGS = [
     Bug("padding meets gradients", DEPTHWISE_WEIGHT, "if (!all && ", "if (false && "),
     Bug("lanes are added to one another", DEPTHWISE_WEIGHT, "half >= lanes; half", "half >= 1; half"),
     Bug("no barrier before the next sum", DEPTHWISE_WEIGHT, "  sync();  // nobody", "  // nobody"),
-    Bug("the last slice is forgotten", DEPTHWISE_WEIGHT, "slice < p.slices;", "slice < p.slices - 1;"),
+    Bug("depthwise gradients do not add up", DEPTHWISE_WEIGHT, "accumulate ? *to + sum : sum", "sum"),
+    Bug("weights are overwritten while read", STEM, "    sync();  // nobody", "    // nobody"),
+    Bug(
+        "no barrier before a row of filters is read",
+        STEM,
+        "    sync();\n    const float* taps",
+        "    const float* taps",
+    ),
+    Bug("rows of the image below are not read", STEM, "kh * p.dilation_h * p.pitch", "kh * p.pitch"),
+    Bug("padding reads the stem's weights", STEM, "if (y != y) y = ", "if (false) y = "),
+    Bug("channels of the image are mixed up", STEM, "if (c >= together) c -= together, ++column;", ""),
     Bug("padding counts always", AVG_POOL, "start > begin ? start : begin", "start"),
     Bug("no barrier before the parts are added", LOSS, "  sync();", "  "),
     Bug(

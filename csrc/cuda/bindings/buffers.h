@@ -54,11 +54,11 @@ inline Stream as_stream(Address stream) { return reinterpret_cast<Stream>(stream
 void bind_runtime(py::module_& m);
 void bind_shapes(py::module_& m);
 void bind_conv2d(py::module_& m);
-void bind_depthwise_conv2d(py::module_& m);
 void bind_conv2d_mma(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_loss(py::module_& m);
 void bind_optimizer(py::module_& m);
+void bind_stem_conv2d(py::module_& m);
 void bind_streams(py::module_& m);
 void bind_pool2d(py::module_& m);
 

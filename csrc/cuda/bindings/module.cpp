@@ -6,11 +6,11 @@ PYBIND11_MODULE(FASTCONV_CUDA_MODULE, m, pybind11::mod_gil_not_used()) {
   fastconv::cuda::bind_runtime(m);
   fastconv::cuda::bind_shapes(m);
   fastconv::cuda::bind_conv2d(m);
-  fastconv::cuda::bind_depthwise_conv2d(m);
   fastconv::cuda::bind_conv2d_mma(m);
   fastconv::cuda::bind_elementwise(m);
   fastconv::cuda::bind_loss(m);
   fastconv::cuda::bind_optimizer(m);
+  fastconv::cuda::bind_stem_conv2d(m);
   fastconv::cuda::bind_streams(m);
   fastconv::cuda::bind_pool2d(m);
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cuda/kernels/depthwise_conv2d.h"
+#include "cuda/kernels/sum_slices.h"
 
 namespace fastconv {
 namespace cuda {
@@ -15,19 +16,12 @@ template <class T>
 struct DepthwiseWeightParams {
   const T* input;
   const T* grad_output;
-  T* partial;  // (slice, channel, tap)
+  T* partial;       // (slice, channel, tap)
+  bool accumulate;  // add to what is there
   DepthwiseGeometry geometry;
   std::int32_t slices, tiles_of_slice;
   std::int32_t columns;  // strips of a row
   FastDivide by_columns, by_height;
-};
-
-template <class T>
-struct SumSlicesParams {
-  const T* partial;
-  T* sum;
-  std::int64_t count;  // elements of a slice
-  std::int32_t slices;
 };
 
 // Adds up `value` over the threads of the same lane; the sum is with the first of them.
@@ -45,6 +39,11 @@ FASTCONV_DEVICE Pack<T, kVector> sum_of_lane(Pack<T, kVector> value, std::int32_
     }
   }
   return value;
+}
+
+template <class T>
+FASTCONV_DEVICE void depthwise_put(T* to, T sum, bool accumulate) {
+  *to = accumulate ? *to + sum : sum;
 }
 
 struct DepthwiseStrip {
@@ -121,7 +120,8 @@ depthwise_conv2d_backward_weight(FASTCONV_GRID_CONSTANT const DepthwiseWeightPar
     if (thread_x() >= g.lanes || channel >= g.oc) continue;
     FASTCONV_UNROLL
     for (int i = 0; i < kVector; ++i)
-      p.partial[(static_cast<std::int64_t>(slice) * g.oc + channel + i) * kTaps + tap] = total.at[i];
+      depthwise_put(p.partial + (static_cast<std::int64_t>(slice) * g.oc + channel + i) * kTaps + tap, total.at[i],
+                    p.accumulate);
   }
 }
 
@@ -155,21 +155,15 @@ depthwise_conv2d_backward_weight_any(FASTCONV_GRID_CONSTANT const DepthwiseWeigh
   if (thread_x() >= g.lanes || channel >= g.oc) return;
   FASTCONV_UNROLL
   for (int i = 0; i < kVector; ++i)
-    p.partial[(static_cast<std::int64_t>(slice) * g.oc + channel + i) * taps + tap] = total.at[i];
+    depthwise_put(p.partial + (static_cast<std::int64_t>(slice) * g.oc + channel + i) * taps + tap, total.at[i],
+                  p.accumulate);
 }
 
-// The second pass: a block has 32 elements, 8 threads share the slices of one.
-template <class T>
-FASTCONV_BOUNDED_KERNEL(kDepthwiseThreads, 4)
-sum_slices(FASTCONV_GRID_CONSTANT const SumSlicesParams<T> p) {
-  constexpr int kElements = 32, kShares = kDepthwiseThreads / kElements;
-  const std::int64_t element = static_cast<std::int64_t>(block_x()) * kElements + thread_x() % kElements;
-  Pack<T, 1> sum = {};
-  if (element < p.count)
-    for (std::int32_t slice = thread_x() / kElements; slice < p.slices; slice += kShares)
-      sum.at[0] += p.partial[slice * p.count + element];
-  const Pack<T, 1> total = sum_of_lane(sum, kElements);
-  if (thread_x() < kElements && element < p.count) p.sum[element] = total.at[0];
+FASTCONV_BOUNDED_KERNEL(kSumThreads, 4)
+depthwise_conv2d_weight_sum(FASTCONV_GRID_CONSTANT const SumSlicesParams p) {
+  const float sum = sum_slices(p);
+  if (thread_x() < kSumElements && summed_element() < p.count)
+    depthwise_put(p.output + summed_element(), sum, p.accumulate);
 }
 
 }  // namespace cuda

@@ -17,11 +17,6 @@ from fastconv.cuda.conv2d import (
     conv2d_backward_weight,
     conv2d_backward_weight_workspace_bytes,
 )
-from fastconv.cuda.depthwise_conv2d import (
-    depthwise_conv2d_backward_input,
-    depthwise_conv2d_backward_weight,
-    depthwise_conv2d_backward_weight_workspace,
-)
 from fastconv.cuda.elementwise import (
     add,
     copy,
@@ -47,6 +42,7 @@ from fastconv.cuda.pool2d import (
     max_pool2d,
     max_pool2d_backward,
 )
+from fastconv.cuda.stem_conv2d import stem_conv2d
 
 __all__ = [
     "CudaError",
@@ -63,9 +59,6 @@ __all__ = [
     "conv2d_backward_weight_workspace_bytes",
     "copy",
     "cross_entropy",
-    "depthwise_conv2d_backward_input",
-    "depthwise_conv2d_backward_weight",
-    "depthwise_conv2d_backward_weight_workspace",
     "device_count",
     "device_properties",
     "dropout",
@@ -84,4 +77,5 @@ __all__ = [
     "rmsprop_step",
     "sgd_step",
     "status",
+    "stem_conv2d",
 ]

@@ -105,7 +105,7 @@ def plan(
         "input_shape": x_shape,
         "weight_shape": w_shape,
         "output_shape": y_shape,
-        "algorithm": "windows" if pooling or name.startswith("depthwise") else "implicit matrix product",
+        "algorithm": "windows" if pooling or name.startswith(("depthwise", "stem")) else "implicit matrix product",
         "isa": "emulated" if native.emulated() else f"sm_{major}{minor}",
         "kernel": name,
         "rejected": [],

@@ -202,11 +202,6 @@ def conv2d(
     return result.finish(y)
 
 
-def _is_depthwise(channels: int, groups: object) -> bool:
-    """By the rule of csrc/cuda/conv2d_kind.h; the forward pass asks it there."""
-    return groups == channels > 1
-
-
 def conv2d_backward_input(
     input_shape: Sequence[int],
     weight: Any,
@@ -228,10 +223,7 @@ def conv2d_backward_input(
     grad, _ = _images(op, "grad_output", grad_output, order)
     result = _Result(op, out, order, single)
     w = _weight(op, weight)
-    if _is_depthwise(shape[3], groups):
-        gx = kernels.depthwise_conv2d_backward_input(shape, w, grad, stride, padding, dilation, out=result.direct)
-    else:
-        gx = kernels.conv2d_backward_input(shape, w, grad, stride, padding, dilation, groups, out=result.direct)
+    gx = kernels.conv2d_backward_input(shape, w, grad, stride, padding, dilation, groups, out=result.direct)
     return result.finish(gx)
 
 
@@ -255,10 +247,7 @@ def conv2d_backward_weight(
     grad, _ = _images(op, "grad_output", grad_output, order)
     shape = _memory_shape(arg.shape_tuple(op, "weight_shape", weight_shape, 4), "NCHW")
     result = _Result(op, out, "NCHW")
-    if _is_depthwise(x.shape[3], groups):
-        gw = kernels.depthwise_conv2d_backward_weight(x, shape, grad, stride, padding, dilation, out=result.direct)
-    else:
-        gw = kernels.conv2d_backward_weight(x, shape, grad, stride, padding, dilation, groups, out=result.direct)
+    gw = kernels.conv2d_backward_weight(x, shape, grad, stride, padding, dilation, groups, out=result.direct)
     return result.finish(gw)
 
 

@@ -1,0 +1,68 @@
+"""A network's first convolution, straight from images as most libraries have them: (N, C, H, W)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastconv.cuda import arrays, native
+from fastconv.cuda.conv2d import geometry, output_shape
+from fastconv.cuda.launch import Launch
+from fastconv.ops import arguments as arg
+from fastconv.ops.arguments import IntOrPair, PaddingArgument
+
+
+def stem_conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: IntOrPair = 1,
+    padding: PaddingArgument = 0,
+    dilation: IntOrPair = 1,
+    *,
+    layout: str = "NCHW",
+    activation: str | None = None,
+    out: Any = None,
+) -> Any:
+    """Convolve images of 1 to 4 channels, in either layout; the result is channels last in both cases.
+
+    For images that are channels last already, `conv2d` takes the same kernel by itself.
+
+    Parameters
+    ----------
+    input : array on a GPU, shape (N, C, H, W), or (N, H, W, C) with layout "NHWC", float32
+    weight : array, shape (O, KH, KW, C)
+    bias : array, shape (O,), optional
+    stride, padding, dilation
+        As for `fastconv.ops.conv2d`.
+    layout : "NCHW" or "NHWC", default "NCHW"
+        How `input` lies in memory.
+    activation : None or "relu", optional
+    out : array, shape (N, OH, OW, O), optional
+
+    Returns
+    -------
+    array of the library of `input`, shape (N, OH, OW, O)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arrays and sizes that do not fit, more channels, and filters too large for shared memory.
+    CudaError
+        If there are no kernels or the launch fails.
+    """
+    op = "stem_conv2d"
+    planar = arg.layout(op, layout) == "NCHW"
+    x, w = arrays.view(op, "input", input, 4), arrays.view(op, "weight", weight, 4)
+    channels_last = (x.shape[0], x.shape[2], x.shape[3], x.shape[1]) if planar else x.shape
+    shape = geometry(op, channels_last, w.shape, stride, padding, dilation, 1)
+    b = None if bias is None else arrays.view(op, "bias", bias, 1)
+    if b is not None:
+        arrays.check_shape(op, "bias", b, w.shape[:1])
+    relu = arg.activation(op, activation) == "relu"
+    result = arrays.output(op, out, input, output_shape(shape))
+    y = arrays.view(op, "out", result, 4, write=True)
+    with Launch(op, x, w, b, y) as stream:
+        native.module(op).stem_conv2d_forward(
+            shape, x.address, w.address, b.address if b else 0, y.address, planar=planar, relu=relu, stream=stream
+        )
+    return result
