@@ -29,6 +29,7 @@ CASES = [
     Geometry(5, 6, (13, 11), (2, 2), (5, 4), ((1, 2), (3, 0))),
     Geometry(6, 6, (6, 5), (3, 3), (2, 1), ((1, 1), (1, 1)), groups=6),
     Geometry(4, 8, (17, 16), (3, 3), padding=((1, 1), (1, 1)), batch=4),
+    Geometry(6, 9, (7, 8), (3, 3), (2, 1), ((1, 1), (1, 1)), groups=3),
     Geometry(3, 5, (23, 25), (3, 3)),
     Geometry(12, 8, (5, 6), (3, 3), batch=0),
 ]
@@ -104,7 +105,7 @@ def test_relu_before_the_convolution(any_mode: ModuleType, geometry: Geometry, r
     np.testing.assert_array_equal(gx, np.where(passes, geometry.integers["grad_input"], 0))
 
 
-@pytest.mark.parametrize("geometry", [CASES[0], SLICED], ids=["one slice", "slices"])
+@pytest.mark.parametrize("geometry", [CASES[0], SLICED, CASES[10]], ids=["one slice", "slices", "depthwise"])
 def test_accumulate(emulated: ModuleType, geometry: Geometry) -> None:
     data = geometry.integers
     x, gy = to_nhwc(data["input"].astype(np.float32)), to_nhwc(data["grad_output"].astype(np.float32))

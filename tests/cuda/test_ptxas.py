@@ -24,7 +24,7 @@ HOPPER = ("90a",)  # of sources that use wgmma or TMA
 
 # Registers that a kernel may have; 128 let two blocks of 256 threads run side by side on an SM.
 DEFAULT_LIMIT = 128
-LIMITS = {"conv2d_forward_mma": 255}
+LIMITS = {"conv2d_forward_mma": 255, "depthwise_conv2d_backward_weight": 224}
 # Bytes that may be spilled, by kernel and architecture. Every entry is a debt.
 SPILLS = {("conv2d_backward_input_simt", "sm_75"): 32}
 # Kernel, the first architecture with the instruction, the instruction.
