@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{side * side} digits made of noise in {STEPS} steps: {ink[1]:.1%} ink, as real ones have {ink[0]:.1%}")
     sheets = [np.nan_to_num(viz.sheet(some[: side * side, 0], side), nan=0.0) for some in (images, digits)]
     titles = ["from MNIST", "made by the network"]
-    save(viz.show_images(sheets, titles, value_range=(-1, 1)), out / "digits.png")
+    figure = viz.show_images(sheets, titles, value_range=(-1, 1))
+    figure.set_size_inches(10, 5.3)
+    save(figure, out / "digits.png")
     titles = [f"{steps} of {STEPS} steps" for steps in range(0, STEPS + 1, STEPS // (len(course) - 1))]
     save(viz.show_images(course, titles, len(course), value_range=(-1, 1)), out / "course.png")
 
