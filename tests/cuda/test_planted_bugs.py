@@ -100,6 +100,7 @@ BUGS = [
     Bug("fragments of two columns swapped", MMA, "= m[1], b[j + 1][0] = m[2]", "= m[2], b[j + 1][0] = m[1]"),
     Bug("another swizzle to read than to write", MMA, "piece + row_piece)", "(piece + row_piece) ^ own_row % 8)", True),
     Bug("no swizzle for columns", MMA, "piece + column_piece)", "(piece + column_piece) ^ own_column % 8)"),
+    Bug("no barrier before tensor cores", MMA, "    sync();", "    "),
     Bug("tensor cores do not wait for copies", MMA, "cp_async_wait<1>", "cp_async_wait<2>"),
     Bug(
         "copies into the slab that is multiplied",

@@ -145,12 +145,20 @@ void run_block(Block& b) {
   }
   while (alive > 0) {
     const std::uint64_t before = run.progress;
-    for (int i = 0; i < b.threads; ++i) {
-      Thread& t = run.threads[static_cast<std::size_t>(mode().backwards ? b.threads - 1 - i : i)];
-      if (t.done) continue;
-      resume(t);
-      alive -= t.done;
-      if (!run.error.empty()) return;
+    // Forwards all threads move on side by side. Backwards each warp runs as far as it can before the next one does:
+    // warps that wait for each other nowhere are then far apart.
+    for (int first = 0; first < b.threads; first += 32) {
+      std::uint64_t so_far;
+      do {
+        so_far = run.progress;
+        for (int i = first; i < first + 32 && i < b.threads; ++i) {
+          Thread& t = run.threads[static_cast<std::size_t>(mode().backwards ? b.threads - 1 - i : i)];
+          if (t.done) continue;
+          resume(t);
+          alive -= t.done;
+          if (!run.error.empty()) return;
+        }
+      } while (mode().backwards && run.progress != so_far);
     }
     if (run.progress == before) {
       run.error = "deadlock: " + std::to_string(alive) + " of " + std::to_string(b.threads) + " threads of block " +
@@ -200,7 +208,8 @@ std::string run_grid(int blocks, int threads, std::int64_t shared_bytes, const s
   block = &b;
   for (int i = 0; i < blocks && run.error.empty(); ++i) {
     b.index = mode().backwards ? blocks - 1 - i : i;
-    std::memset(memory, 0xff, bytes);  // NaN: what was never written shall be seen
+    // What was never written shall be seen: NaN, and backwards a number, since kernels mend sums that are NaN.
+    std::memset(memory, mode().backwards ? 0x4b : 0xff, bytes);
     run_block(b);
   }
   block = nullptr;
