@@ -16,7 +16,7 @@ void launch_mma(const Conv2dShape& shape, Conv2dMmaParams<typename Math::Element
   p.row_tiles = static_cast<std::int32_t>(ceil_div(p.geometry.output_pixels, Tile::kRows));
   p.column_tiles = static_cast<std::int32_t>(ceil_div(p.geometry.ocg, Tile::kColumns));
   const std::int64_t blocks = std::int64_t{p.row_tiles} * p.column_tiles * shape.groups;
-  launch({"conv2d_forward_mma", blocks, Tile::kThreads, p.stages * Tile::kStageBytes, stream},
+  launch({"conv2d_forward_mma", blocks, kMmaThreads, p.stages * Tile::kStageBytes, stream},
          conv2d_forward_mma<Math, Tile, kBytes>, p, shape);
 }
 
@@ -34,13 +34,13 @@ void run_conv2d_forward_mma(const Conv2dShape& shape, const Conv2dForwardChoice&
     p.stages = choice.stages;
     p.in_pairs = shape.ocg() % 2 == 0 && aligned(p.output, 2 * sizeof(T));
     if (choice.copy_bytes < 16)
-      launch_mma<Math, MmaTile<64>, static_cast<int>(sizeof(T))>(shape, p, stream);
+      launch_mma<Math, ForwardMmaTile<T, 64>, static_cast<int>(sizeof(T))>(shape, p, stream);
     else if (choice.columns == 128)
-      launch_mma<Math, MmaTile<128>, 16>(shape, p, stream);
+      launch_mma<Math, ForwardMmaTile<T, 128>, 16>(shape, p, stream);
     else if (choice.columns == 64)
-      launch_mma<Math, MmaTile<64>, 16>(shape, p, stream);
+      launch_mma<Math, ForwardMmaTile<T, 64>, 16>(shape, p, stream);
     else
-      launch_mma<Math, MmaTile<32>, 16>(shape, p, stream);
+      launch_mma<Math, ForwardMmaTile<T, 32>, 16>(shape, p, stream);
   }
 }
 

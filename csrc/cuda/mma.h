@@ -7,7 +7,8 @@
 //   round_tf32(x)         the bits of x rounded for mma_tf32: to the nearest, ties away from zero
 //   load_matrices(m, row) four 8 x 8 matrices of 16-bit elements from shared memory (ldmatrix): lane 8 i + r gives the
 //                         address of row r of matrix i, 16 bytes aligned to 16; lane 4 r + c gets word c of row r
-//   kCompiledFor, no_such_instruction()    the compute capability; what ends a kernel that it does not have
+//   load_matrices_turned(m, row)    the same, each matrix transposed: lane 4 r + c gets column r of rows 2 c and 2 c +
+//   1 kCompiledFor, no_such_instruction()    the compute capability; what ends a kernel that it does not have
 //
 // Who holds what, with r = lane / 4 and c = lane % 4 (PTX ISA, "Matrix fragments for mma"):
 //   a, 8 deep in float32:   a[0] = (r, c), a[1] = (r + 8, c), a[2] = (r, c + 4), a[3] = (r + 8, c + 4)

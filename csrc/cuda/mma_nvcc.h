@@ -82,5 +82,13 @@ FASTCONV_DEVICE void load_matrices(std::uint32_t (&m)[4], const void* row) {
                : "memory");
 }
 
+FASTCONV_DEVICE void load_matrices_turned(std::uint32_t (&m)[4], const void* row) {
+  const auto in_shared = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+               : "r"(in_shared)
+               : "memory");
+}
+
 }  // namespace cuda
 }  // namespace fastconv

@@ -23,6 +23,8 @@ void probe_mma(const std::string& instruction, const std::uint32_t* a, const std
     run(mma_probe<Probe::kFloat16Half>);
   else if (instruction == "load_matrices")
     run(mma_probe<Probe::kLoadMatrices>);
+  else if (instruction == "load_matrices_turned")
+    run(mma_probe<Probe::kLoadMatricesTurned>);
   else
     throw std::invalid_argument("probe_mma: no instruction '" + instruction + "'");
 }

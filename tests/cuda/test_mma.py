@@ -59,3 +59,13 @@ def test_load_matrices(any_mode: ModuleType) -> None:
     lanes = np.arange(32)
     for matrix in range(4):
         np.testing.assert_array_equal(d.view(np.uint32)[:, matrix], rows[8 * matrix + lanes // 4, lanes % 4])
+
+
+def test_load_matrices_turned(any_mode: ModuleType) -> None:
+    rows = np.arange(256, dtype=np.uint16).reshape(4, 8, 8)
+    b, d = np.zeros((32, 2), np.uint32), np.zeros((32, 4), np.float32)
+    any_mode.probe_mma("load_matrices_turned", rows.ctypes.data, b.ctypes.data, d.ctypes.data, stream=0)
+    lanes = np.arange(32)
+    for matrix in range(4):
+        low, high = (rows[matrix, 2 * (lanes % 4) + k, lanes // 4].astype(np.uint32) for k in (0, 1))
+        np.testing.assert_array_equal(d.view(np.uint32)[:, matrix], low | high << 16)

@@ -21,6 +21,7 @@ import cuda_emulator
 
 CONV = "conv2d_forward_simt.h", "conv2d_forward.cu", "test_conv2d.py"
 MMA = "conv2d_forward_mma.h", "conv2d_forward_mma_float16.cu", "test_conv2d_mma.py"
+MMA_TILE = "mma_tile.h", *MMA[1:]
 TF32 = "conv2d_forward_mma.h", "conv2d_forward_mma_tf32.cu", "test_conv2d_mma.py"
 MATH = "mma_math.h", "conv2d_forward_mma_tf32x3.cu", "test_conv2d_mma.py"
 GEOMETRY = "conv2d_geometry.h", "conv2d_forward.cu", "test_conv2d.py"
@@ -97,24 +98,26 @@ BUGS = [
     Bug("no barrier between rows of a column", BIAS, "  sync();", "  "),
     Bug("what is masked counts", BIAS, "sum.at[k] += v.at[k];", "sum.at[k] += p.input[at + k];"),
     Bug("taps are not counted on", ("conv2d_geometry.h", *MMA[1:]), "kw = 0, ++kh", "kw = 0"),
-    Bug("fragments of two columns swapped", MMA, "= m[1], b[j + 1][0] = m[2]", "= m[2], b[j + 1][0] = m[1]"),
-    Bug("another swizzle to read than to write", MMA, "piece + row_piece)", "(piece + row_piece) ^ own_row % 8)", True),
-    Bug("no swizzle for columns", MMA, "piece + column_piece)", "(piece + column_piece) ^ own_column % 8)"),
-    Bug("no barrier before tensor cores", MMA, "    sync();", "    "),
-    Bug("tensor cores do not wait for copies", MMA, "cp_async_wait<1>", "cp_async_wait<2>"),
+    Bug("fragments of two columns swapped", MMA_TILE, "= m[1], b[j + 1][0] = m[2]", "= m[2], b[j + 1][0] = m[1]"),
+    Bug(
+        "another swizzle to read than to write",
+        MMA_TILE,
+        "lane() % 16, step * 2 + lane() / 16)",
+        "lane() % 16, (step * 2 + lane() / 16) ^ lane() % 8)",
+        by_default=True,
+    ),
+    Bug("no swizzle for columns", MMA_TILE, "step * 2 + lane() / 8 % 2)", "(step * 2 + lane() / 8 % 2) ^ lane() % 8)"),
+    Bug("no barrier before tensor cores", MMA_TILE, "    sync();", "    "),
+    Bug("tensor cores do not wait for copies", MMA_TILE, "cp_async_wait<1>", "cp_async_wait<2>"),
     Bug(
         "copies into the slab that is multiplied",
-        MMA,
-        "< slabs) loader.copy_slab(g, writing);\n    cp_async_commit();\n    w",
-        "< slabs) loader.copy_slab(g, reading);\n    cp_async_commit();\n    w",
+        MMA_TILE,
+        "< slabs) loader.copy_slab(writing);\n    cp_async_commit();\n    w",
+        "< slabs) loader.copy_slab(reading);\n    cp_async_commit();\n    w",
     ),
-    Bug("stages do not go round", MMA, "reading == last_stage ? shared_bytes :", "false ? shared_bytes :"),
-    Bug("two stages wait as three do", MMA, "p.stages == 2", "p.stages == 9"),
-    Bug("warps all take the first rows", MMA, "warp() / Tile::kWarpsAcross * Tile::kWarpRows", "0"),
+    Bug("stages do not go round", MMA_TILE, "reading == last_stage ? first_stage :", "false ? first_stage :"),
+    Bug("warps all take the first rows", MMA_TILE, "warp() / kWarpsAcross * (16 * kDown)", "0"),
     Bug("pairs where the last column is alone", MMA, "column + 1 >= g.ocg", "column + 1 > g.ocg"),
-    Bug("the last slab of tensor cores reads past the filter", MMA, "exists = tap.kh < g.kh;", "exists = true;"),
-    Bug("elements past the filter", MMA, "i < filters && depth + e < filter_elements", "i < filters"),
-    Bug("filters of the next group", MMA, "exists && i < filters", "exists"),
     Bug("padding reads weights on tensor cores", TF32, "if (sum != sum) sum =", "if (false) sum ="),
     Bug("a is not rounded", MATH, "big = round_tf32(x) & ~0x1fffu;", "big &= ~0x1fffu;"),
     Bug("no small part of a", MATH, "mma_tf32(step, a_small, b[j]);", ""),

@@ -93,5 +93,19 @@ __attribute__((noinline)) inline void load_matrices(std::uint32_t (&m)[4], const
   }
 }
 
+__attribute__((noinline)) inline void load_matrices_turned(std::uint32_t (&m)[4], const void* row) {
+  check_aligned(row, 16);
+  const emulator::Slot* all = emulator::exchange(row);
+  for (int i = 0; i < 4; ++i) {
+    std::uint16_t parts[2];
+    for (int k = 0; k < 2; ++k) {
+      const unsigned char* from;
+      std::memcpy(&from, &all[8 * i + lane() % 4 * 2 + k], sizeof(from));
+      std::memcpy(&parts[k], from + lane() / 4 * 2, sizeof(parts[k]));
+    }
+    m[i] = parts[0] | static_cast<std::uint32_t>(parts[1]) << 16;
+  }
+}
+
 }  // namespace cuda
 }  // namespace fastconv

@@ -5,7 +5,7 @@
 // Both operands have depth inside in global memory; taps outside the image are copied as zeros.
 #pragma once
 
-#include "cuda/kernels/conv2d_geometry.h"
+#include "cuda/kernels/conv2d_sum_inside.h"
 #include "cuda/kernels/simt_tile.h"
 
 namespace fastconv {
@@ -23,25 +23,6 @@ struct Conv2dForwardParams {
 
 template <int columns>
 using ForwardTile = SimtTile<SimtOperand<128, Inner::depth>, SimtOperand<columns, Inner::depth>>;
-
-// One output from its definition, taps outside the image left out.
-FASTCONV_DEVICE_NOINLINE float conv2d_sum_inside(const Conv2dForwardParams& p, std::int32_t output_pixel,
-                                                 std::int32_t channel) {
-  const Conv2dGeometry& g = p.geometry;
-  const InputPixel at = input_pixel(g, output_pixel);
-  const float* weight = p.weight + static_cast<std::int64_t>(channel) * g.kh * g.kw * g.icg;
-  float sum = 0;
-  for (std::int32_t kh = 0; kh < g.kh; ++kh) {
-    for (std::int32_t kw = 0; kw < g.kw; ++kw, weight += g.icg) {
-      const std::int32_t h = at.h + kh * g.dilation_h, w = at.w + kw * g.dilation_w;
-      if (!inside(g, h, w)) continue;
-      const float* pixel =
-          p.input + ((static_cast<std::int64_t>(at.n) * g.ih + h) * g.iw + w) * g.ic + channel / g.ocg * g.icg;
-      for (std::int32_t c = 0; c < g.icg; ++c) sum = multiply_add(pixel[c], weight[c], sum);
-    }
-  }
-  return sum;
-}
 
 // What a thread copies of every slab: four neighbours of depth, of one row of the input tile and of one of the weight
 // tile. kVector: how many of them one copy takes; 4 needs channels in fours. Whatever is kept here costs registers
@@ -94,7 +75,7 @@ conv2d_forward_simt(FASTCONV_GRID_CONSTANT const Conv2dForwardParams p) {
     const std::int32_t row = at.first_row + row_in_tile, column = at.first_column + column_in_tile;
     if (row >= g.output_pixels || column >= g.ocg) return;
     const std::int32_t channel = at.group * g.ocg + column;
-    if (again) y = conv2d_sum_inside(p, row, channel);
+    if (again) y = conv2d_sum_inside(g, p.input, p.weight, row, channel);
     if (p.bias) y += p.bias[channel];
     if (p.relu) y = y > 0 || y != y ? y : 0;  // NaN stays NaN
     p.output[static_cast<std::int64_t>(row) * g.oc + channel] = y;

@@ -40,7 +40,7 @@ FASTCONV_DEVICE bool inside(const Conv2dGeometry& g, std::int32_t h, std::int32_
          static_cast<std::uint32_t>(w) < static_cast<std::uint32_t>(g.iw);
 }
 
-// A position in the sum over (kh, kw, c), found from its number, or moved on without a division.
+// A position in the sum over (kh, kw, c), found from its number, or moved on by one.
 struct Tap {
   std::int32_t kh, kw, c;
 
@@ -49,12 +49,10 @@ struct Tap {
     return {kh, by_kernel_w.remainder(tap, kh), by_channels.remainder(depth, tap)};
   }
 
-  FASTCONV_DEVICE void advance(const Conv2dGeometry& g, std::int32_t by) {
-    c += by;
-    while (c >= g.icg) {
-      c -= g.icg;
-      if (++kw == g.kw) kw = 0, ++kh;
-    }
+  FASTCONV_DEVICE void next(std::int32_t channels, std::int32_t taps_w) {
+    if (++c < channels) return;
+    c = 0;
+    if (++kw == taps_w) kw = 0, ++kh;
   }
 };
 

@@ -6,7 +6,7 @@
 namespace fastconv {
 namespace cuda {
 
-enum class Probe { kTf32, kFloat16, kBFloat16, kFloat16Half, kLoadMatrices };
+enum class Probe { kTf32, kFloat16, kBFloat16, kFloat16Half, kLoadMatrices, kLoadMatricesTurned };
 
 struct MmaProbeParams {
   const std::uint32_t *a, *b;
@@ -32,7 +32,10 @@ FASTCONV_KERNEL mma_probe(const MmaProbeParams p) {
     for (int i = 0; i < 4; ++i) rows[lane() * 4 + i] = a[i];
     sync_warp();
     std::uint32_t m[4];
-    load_matrices(m, rows + lane() * 4);
+    if (probe == Probe::kLoadMatrices)
+      load_matrices(m, rows + lane() * 4);
+    else
+      load_matrices_turned(m, rows + lane() * 4);
     for (int i = 0; i < 4; ++i) d[i] = detail::from_bits(m[i]);
   }
   for (int i = 0; i < 4; ++i) p.d[lane() * 4 + i] = d[i];

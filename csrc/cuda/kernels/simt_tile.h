@@ -9,14 +9,12 @@
 
 #include <cstdint>
 
-#include "cuda/device.h"
+#include "cuda/kernels/tile.h"
 
 namespace fastconv {
 namespace cuda {
 
 constexpr int kSimtThreads = 256, kSimtDepth = 8;
-
-enum class Inner { depth, lines };
 
 // The rows or the columns of a tile.
 template <int lines, Inner inner>
@@ -48,17 +46,6 @@ struct SimtTile {
   }
   FASTCONV_DEVICE static int column(int j) {
     return warp() % 2 * (kColumns / 2) + lane() % 8 * Columns::kWide + Columns::line(j, 8);
-  }
-};
-
-// Where the tile of a block lies. Blocks that run side by side share their rows: columns are counted first.
-template <class Tile>
-struct TileOfGroup {
-  std::int32_t first_row, first_column, group;
-  FASTCONV_DEVICE TileOfGroup(std::int32_t block, std::int32_t column_tiles, std::int32_t row_tiles) {
-    first_column = block % column_tiles * Tile::kColumns;
-    const std::int32_t rest = block / column_tiles;
-    first_row = rest % row_tiles * Tile::kRows, group = rest / row_tiles;
   }
 };
 
