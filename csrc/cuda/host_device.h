@@ -18,7 +18,7 @@
 #define FASTCONV_BOUNDED_KERNEL(threads, blocks) void
 #define FASTCONV_GRID_CONSTANT
 #define FASTCONV_DEVICE inline
-#define FASTCONV_DEVICE_NOINLINE inline
+#define FASTCONV_DEVICE_NOINLINE __attribute__((noinline)) inline
 #define FASTCONV_HOST_DEVICE inline
 #define FASTCONV_UNROLL _Pragma("GCC unroll 16")
 #define FASTCONV_UNROLL_BY(n)

@@ -171,7 +171,17 @@ def relu_forward(input: int, output: int, mask: int, count: int, *, stream: int)
 def relu_backward(grad_output: int, mask: int, grad_input: int, count: int, *, stream: int) -> None: ...
 def fill(output: int, value: float, count: int, *, stream: int) -> None: ...
 def copy(input: int, output: int, count: int, *, stream: int) -> None: ...
-def transpose(input: int, output: int, element_bytes: int, batch: int, rows: int, columns: int, *, stream: int) -> None:
+def transpose(
+    input: int,
+    output: int,
+    element_bytes: int,
+    batch: int,
+    rows: int,
+    columns: int,
+    *,
+    op: str = "transpose",
+    stream: int,
+) -> None:
     """(batch, rows, columns) to (batch, columns, rows), of elements of 2 or 4 bytes."""
 
 def relu_backward_output(grad_output: int, output: int, grad_input: int, count: int, *, stream: int) -> None: ...

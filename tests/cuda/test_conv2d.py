@@ -91,5 +91,5 @@ def test_errors(emulated: ModuleType) -> None:
     with pytest.raises(TypeError, match="conv2d: input must be an array on a GPU"):
         cuda.conv2d([1.0], w)
     both = np.zeros(8 * 36, np.float32)
-    with pytest.raises(ValueError, match="conv2d: output must not overlap weight"):
+    with pytest.raises(ValueError, match="conv2d: out must not overlap weight"):
         cuda.conv2d(x, both[: 4 * 72].reshape(4, 3, 3, 8), out=both[:16].reshape(1, 2, 2, 4))

@@ -203,7 +203,7 @@ def test_errors(emulated: ModuleType) -> None:
     with pytest.raises(ValueError, match="conv2d_backward_weight: accumulate=True needs out"):
         cuda.conv2d_backward_weight(x, w.shape, gy, accumulate=True)
     both = np.zeros(6 * 72, np.float32)
-    with pytest.raises(ValueError, match="conv2d_backward_weight: grad_weight must not overlap input"):
+    with pytest.raises(ValueError, match="conv2d_backward_weight: out must not overlap input"):
         cuda.conv2d_backward_weight(both[:128].reshape(x.shape), w.shape, gy, out=both.reshape(w.shape))
     with pytest.raises(ValueError, match="conv2d_backward_bias: workspace must have at least 6 elements, got 5"):
         cuda.conv2d_backward_bias(gy, workspace=np.zeros(5, np.float32))

@@ -55,7 +55,7 @@ def test_errors(emulated: ModuleType) -> None:
     x = np.zeros(40, np.float32)
     with pytest.raises(ValueError, match=r"relu: mask must have shape \(2,\)"):
         cuda.relu(x, mask=np.zeros(1, np.uint32))
-    with pytest.raises(ValueError, match="relu: output must not overlap input"):
+    with pytest.raises(ValueError, match="relu: out must not overlap input"):
         cuda.relu(x[:20], out=x[1:21])
     x.flags.writeable = False
     with pytest.raises(ValueError, match="relu: out must be writeable"):

@@ -17,7 +17,7 @@ void forward(const Conv2dShape& shape, Address input, Address weight, Address bi
   const Buffer x = buffer<float>(op, "input", input, count(shape.input_shape()));
   const Buffer w = buffer<float>(op, "weight", weight, count(shape.weight_shape()));
   const Buffer b = buffer<float>(op, "bias", bias, bias ? shape.oc : 0);
-  const Buffer y = buffer<float>(op, "output", output, count(shape.output_shape()));
+  const Buffer y = buffer<float>(op, "out", output, count(shape.output_shape()));
   for (const Buffer& read : {x, w, b}) check_no_overlap(op, y, read);
   const py::gil_scoped_release release;
   conv2d_forward(shape, pointer<float>(x), pointer<float>(w), pointer<float>(b), pointer<float>(y), relu,
@@ -43,7 +43,7 @@ void backward_input(const Conv2dShape& shape, Address weight, Address grad_outpu
   const Buffer w = buffer<float>(op, "weight", weight, count(shape.weight_shape()));
   const Buffer gy = buffer<float>(op, "grad_output", grad_output, count(shape.output_shape()));
   const Buffer bits = mask_buffer(op, mask, count(shape.input_shape()));
-  const Buffer gx = buffer<float>(op, "grad_input", grad_input, count(shape.input_shape()));
+  const Buffer gx = buffer<float>(op, "out", grad_input, count(shape.input_shape()));
   for (const Buffer& read : {w, gy, bits}) check_no_overlap(op, gx, read);
   const py::gil_scoped_release release;
   conv2d_backward_input(shape, pointer<float>(w), pointer<float>(gy), pointer<std::uint32_t>(bits), pointer<float>(gx),
@@ -55,7 +55,7 @@ void backward_weight(const Conv2dShape& shape, Address input, Address grad_outpu
   const char* op = "conv2d_backward_weight";
   const Buffer x = buffer<float>(op, "input", input, count(shape.input_shape()));
   const Buffer gy = buffer<float>(op, "grad_output", grad_output, count(shape.output_shape()));
-  const Buffer gw = buffer<float>(op, "grad_weight", grad_weight, count(shape.weight_shape()));
+  const Buffer gw = buffer<float>(op, "out", grad_weight, count(shape.weight_shape()));
   const Buffer work = workspace_buffer(op, workspace, workspace_bytes, conv2d_backward_weight_workspace_bytes(shape));
   for (const Buffer& read : {x, gy}) check_no_overlap(op, gw, read), check_no_overlap(op, work, read);
   check_no_overlap(op, work, gw);
@@ -71,12 +71,12 @@ void backward_bias(std::int64_t pixels, std::int64_t channels, Address grad_outp
   if (pixels < 0 || channels < 1)
     throw std::invalid_argument(std::string(op) + ": pixels must be >= 0 and channels >= 1, got " +
                                 std::to_string(pixels) + " and " + std::to_string(channels));
-  if (masked && !mask) throw std::invalid_argument(std::string(op) + ": masked needs a mask");
+  if (masked && !mask) throw std::invalid_argument(std::string(op) + ": masked needs a mask, got none");
   const std::int64_t elements = checked_mul(pixels, channels, op);
   const Buffer gy = buffer<float>(op, "grad_output", grad_output, elements);
   const Buffer bits = mask_buffer(op, mask, elements);
   const Buffer gz = buffer<float>(op, "masked", masked, masked ? elements : 0);
-  const Buffer gb = buffer<float>(op, "grad_bias", grad_bias, channels);
+  const Buffer gb = buffer<float>(op, "out", grad_bias, channels);
   const Buffer work =
       workspace_buffer(op, workspace, workspace_bytes, conv2d_backward_bias_workspace_bytes(pixels, channels));
   if (gz.address != gy.address) check_no_overlap(op, gz, gy);

@@ -19,7 +19,7 @@ void forward(const Conv2dShape& shape, Address input, Address weight, Address bi
                                          : buffer<std::uint16_t>(op, name, at, count);
   };
   const Buffer x = of("input", input, shape.input_shape()), w = of("weight", weight, shape.weight_shape());
-  const Buffer b = of("bias", bias, {bias ? shape.oc : 0, 1, 1, 1}), y = of("output", output, shape.output_shape());
+  const Buffer b = of("bias", bias, {bias ? shape.oc : 0, 1, 1, 1}), y = of("out", output, shape.output_shape());
   for (const Buffer& read : {x, w, b}) check_no_overlap(op, y, read);
   const py::gil_scoped_release release;
   conv2d_forward_mma(shape, type, how, pointer<void>(x), pointer<void>(w), pointer<void>(b), pointer<void>(y), relu,

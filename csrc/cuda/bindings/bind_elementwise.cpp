@@ -22,7 +22,7 @@ void check_same_or_apart(const char* op, const Buffer& output, const Buffer& inp
 void bind_relu_forward(Address input, Address output, Address mask, std::int64_t count, Address stream) {
   const char* op = "relu";
   check_count(op, "count", count);
-  const Buffer x = buffer<float>(op, "input", input, count), y = buffer<float>(op, "output", output, count);
+  const Buffer x = buffer<float>(op, "input", input, count), y = buffer<float>(op, "out", output, count);
   const Buffer m = buffer<std::uint32_t>(op, "mask", mask, mask ? mask_words(count) : 0);
   check_same_or_apart(op, y, x);
   check_no_overlap(op, m, x), check_no_overlap(op, m, y);
@@ -34,7 +34,7 @@ void bind_relu_backward(Address grad_output, Address mask, Address grad_input, s
   const char* op = "relu_backward";
   check_count(op, "count", count);
   const Buffer gy = buffer<float>(op, "grad_output", grad_output, count);
-  const Buffer gx = buffer<float>(op, "grad_input", grad_input, count);
+  const Buffer gx = buffer<float>(op, "out", grad_input, count);
   const Buffer m = buffer<std::uint32_t>(op, "mask", mask, mask_words(count));
   check_same_or_apart(op, gx, gy);
   check_no_overlap(op, gx, m);
@@ -69,7 +69,7 @@ void bind_dropout(Address input, Address output, std::int64_t count, double p, s
 
 void bind_fill(Address output, float value, std::int64_t count, Address stream) {
   check_count("fill", "count", count);
-  const Buffer y = buffer<float>("fill", "output", output, count);
+  const Buffer y = buffer<float>("fill", "out", output, count);
   const py::gil_scoped_release release;
   fill(pointer<float>(y), value, count, as_stream(stream));
 }
@@ -77,23 +77,23 @@ void bind_fill(Address output, float value, std::int64_t count, Address stream) 
 void bind_copy(Address input, Address output, std::int64_t count, Address stream) {
   const char* op = "copy";
   check_count(op, "count", count);
-  const Buffer x = buffer<float>(op, "input", input, count), y = buffer<float>(op, "output", output, count);
+  const Buffer x = buffer<float>(op, "input", input, count), y = buffer<float>(op, "out", output, count);
   check_no_overlap(op, y, x);
   const py::gil_scoped_release release;
   copy(pointer<float>(x), pointer<float>(y), count, as_stream(stream));
 }
 
 void bind_transpose(Address input, Address output, int element_bytes, std::int64_t batch, std::int64_t rows,
-                    std::int64_t columns, Address stream) {
-  const char* op = "transpose";
+                    std::int64_t columns, const std::string& name, Address stream) {
+  const char* op = name.c_str();
   check_count(op, "batch", batch), check_count(op, "rows", rows), check_count(op, "columns", columns);
   if (element_bytes != 2 && element_bytes != 4)
-    throw std::invalid_argument("transpose: element_bytes must be 2 or 4, got " + std::to_string(element_bytes));
+    throw std::invalid_argument(name + ": element_bytes must be 2 or 4, got " + std::to_string(element_bytes));
   const std::int64_t count = checked_mul(checked_mul(batch, rows, op), columns, op);
   const auto of = [&](const char* name, Address at) {
     return element_bytes == 4 ? buffer<std::uint32_t>(op, name, at, count) : buffer<std::uint16_t>(op, name, at, count);
   };
-  const Buffer x = of("input", input), y = of("output", output);
+  const Buffer x = of("input", input), y = of("out", output);
   check_no_overlap(op, y, x);
   const py::gil_scoped_release release;
   transpose(pointer<void>(x), pointer<void>(y), element_bytes, batch, rows, columns, as_stream(stream));
@@ -125,7 +125,7 @@ void bind_elementwise(py::module_& m) {
   m.def("fill", &bind_fill, py::arg("output"), py::arg("value"), py::arg("count"), py::kw_only(), py::arg("stream"));
   m.def("copy", &bind_copy, py::arg("input"), py::arg("output"), py::arg("count"), py::kw_only(), py::arg("stream"));
   m.def("transpose", &bind_transpose, py::arg("input"), py::arg("output"), py::arg("element_bytes"), py::arg("batch"),
-        py::arg("rows"), py::arg("columns"), py::kw_only(), py::arg("stream"));
+        py::arg("rows"), py::arg("columns"), py::kw_only(), py::arg("op") = "transpose", py::arg("stream"));
 }
 
 }  // namespace cuda

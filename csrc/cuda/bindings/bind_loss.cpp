@@ -23,7 +23,7 @@ void bind_cross_entropy(Address logits, Address labels, int label_bytes, Address
   const Buffer y = label_bytes == 8 ? buffer<std::int64_t>(op, "target", labels, rows)
                                     : buffer<std::int32_t>(op, "target", labels, rows);
   const Buffer w = buffer<float>(op, "weight", weight, weight ? classes : 0);
-  const Buffer work = buffer<float>(op, "workspace", workspace, rows + 1), result = buffer<float>(op, "loss", loss, 1);
+  const Buffer work = buffer<float>(op, "workspace", workspace, rows + 1), result = buffer<float>(op, "out", loss, 1);
   for (const Buffer& output : {g, work, result})
     for (const Buffer& read : {x, y, w}) check_no_overlap(op, output, read);
   check_no_overlap(op, g, work), check_no_overlap(op, g, result), check_no_overlap(op, work, result);

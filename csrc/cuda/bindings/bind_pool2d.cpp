@@ -43,7 +43,7 @@ void max_forward(const Pool2dShape& shape, Address input, Address output, Addres
   check_places(op, shape, indices, taps, false);
   if (positive_only && !taps) throw std::invalid_argument("max_pool2d: positive_only needs taps, got none");
   const Buffer x = buffer<float>(op, "input", input, count(shape.input_shape()));
-  const Buffer y = buffer<float>(op, "output", output, outputs);
+  const Buffer y = buffer<float>(op, "out", output, outputs);
   const Buffer i = buffer<std::int32_t>(op, "indices", indices, indices ? outputs : 0);
   const Buffer t = buffer<std::uint8_t>(op, "taps", taps, taps ? outputs : 0);
   check_no_overlap(op, y, x);
@@ -61,7 +61,7 @@ void max_backward(const Pool2dShape& shape, Address grad_output, Address indices
   const Buffer gy = buffer<float>(op, "grad_output", grad_output, outputs);
   const Buffer i = buffer<std::int32_t>(op, "indices", indices, indices ? outputs : 0);
   const Buffer t = buffer<std::uint8_t>(op, "taps", taps, taps ? outputs : 0);
-  const Buffer gx = buffer<float>(op, "grad_input", grad_input, count(shape.input_shape()));
+  const Buffer gx = buffer<float>(op, "out", grad_input, count(shape.input_shape()));
   for (const Buffer& read : {gy, i, t}) check_no_overlap(op, gx, read);
   const py::gil_scoped_release release;
   max_pool2d_backward(shape, pointer<float>(gy), {pointer<std::int32_t>(i), pointer<std::uint8_t>(t)},
@@ -72,7 +72,7 @@ void avg_forward(const Pool2dShape& shape, Address input, Address output, bool c
                  std::int64_t divisor_override, Address stream) {
   const char* op = "avg_pool2d";
   const Buffer x = buffer<float>(op, "input", input, count(shape.input_shape()));
-  const Buffer y = buffer<float>(op, "output", output, count(shape.output_shape()));
+  const Buffer y = buffer<float>(op, "out", output, count(shape.output_shape()));
   check_no_overlap(op, y, x);
   const py::gil_scoped_release release;
   avg_pool2d_forward(shape, {count_include_pad, divisor_override}, pointer<float>(x), pointer<float>(y),
@@ -83,7 +83,7 @@ void avg_backward(const Pool2dShape& shape, Address grad_output, Address grad_in
                   std::int64_t divisor_override, Address stream) {
   const char* op = "avg_pool2d_backward";
   const Buffer gy = buffer<float>(op, "grad_output", grad_output, count(shape.output_shape()));
-  const Buffer gx = buffer<float>(op, "grad_input", grad_input, count(shape.input_shape()));
+  const Buffer gx = buffer<float>(op, "out", grad_input, count(shape.input_shape()));
   check_no_overlap(op, gx, gy);
   const py::gil_scoped_release release;
   avg_pool2d_backward(shape, {count_include_pad, divisor_override}, pointer<float>(gy), pointer<float>(gx),

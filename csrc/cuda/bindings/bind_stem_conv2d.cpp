@@ -24,7 +24,7 @@ void forward(const Conv2dShape& shape, Address input, Address weight, Address bi
   const Buffer x = buffer<float>(op, "input", input, count(shape.input_shape()));
   const Buffer w = buffer<float>(op, "weight", weight, count(shape.weight_shape()));
   const Buffer b = buffer<float>(op, "bias", bias, bias ? shape.oc : 0);
-  const Buffer y = buffer<float>(op, "output", output, count(shape.output_shape()));
+  const Buffer y = buffer<float>(op, "out", output, count(shape.output_shape()));
   for (const Buffer& read : {x, w, b}) check_no_overlap(op, y, read);
   const py::gil_scoped_release release;
   stem_conv2d_forward(shape, pointer<float>(x), planar, pointer<float>(w), pointer<float>(b), pointer<float>(y), relu,

@@ -41,7 +41,9 @@ inline void check_no_overlap(const char* op, const Buffer& output, const Buffer&
                      input.address + static_cast<Address>(input.bytes) <= output.address;
   if (!apart && output.bytes > 0 && input.bytes > 0)
     throw std::invalid_argument(std::string(op) + ": " + output.name + " must not overlap " + input.name +
-                                " in memory");
+                                " in memory, got " + std::to_string(output.bytes) + " bytes from address " +
+                                std::to_string(output.address) + " and " + std::to_string(input.bytes) + " from " +
+                                std::to_string(input.address));
 }
 
 template <class T>

@@ -140,7 +140,7 @@ depthwise_conv2d(FASTCONV_GRID_CONSTANT const DepthwiseParams<T> p) {
   const std::int32_t input_channel = g.by_multiplier.quotient(at.channel);
   const T* const own_weights = weights + (at.channel - at.first_channel);
   Channels sum[kRows][kColumns] = {};
-  FASTCONV_UNROLL
+  FASTCONV_UNROLL_ON_GPU
   for (int row = 0; row < kReadRows; ++row) {
     if (!within(h + row, g.ih)) continue;
     const T* const line = depthwise_pixel(p.input, g.ih, g.iw, g.ic, at.n, h + row, 0) + input_channel;
@@ -149,11 +149,11 @@ depthwise_conv2d(FASTCONV_GRID_CONSTANT const DepthwiseParams<T> p) {
     for (int column = 0; column < kReadColumns; ++column)
       x[column] =
           within(w + column, g.iw) ? load<Channels>(line + static_cast<std::int64_t>(w + column) * g.ic) : Channels{};
-    FASTCONV_UNROLL
+    FASTCONV_UNROLL_ON_GPU
     for (int r = 0; r < kRows; ++r) {
       const int tap_h = row - r * kStride;
       if (tap_h < 0 || tap_h >= kKernel) continue;
-      FASTCONV_UNROLL
+      FASTCONV_UNROLL_ON_GPU
       for (int tap_w = 0; tap_w < kKernel; ++tap_w) {
         const auto weight = load<Channels>(own_weights + (tap_h * kKernel + tap_w) * width);
         FASTCONV_UNROLL
@@ -165,9 +165,9 @@ depthwise_conv2d(FASTCONV_GRID_CONSTANT const DepthwiseParams<T> p) {
       }
     }
   }
-  FASTCONV_UNROLL
+  FASTCONV_UNROLL_ON_GPU
   for (int r = 0; r < kRows; ++r) {
-    FASTCONV_UNROLL
+    FASTCONV_UNROLL_ON_GPU
     for (int c = 0; c < kColumns; ++c)
       if (oh + r < g.oh && ow + c < g.ow) depthwise_store(p, sum[r][c], at.n, oh + r, ow + c, at.channel);
   }

@@ -60,9 +60,9 @@ FASTCONV_DEVICE DepthwiseStrip depthwise_strip(const DepthwiseWeightParams<T>& p
 template <bool all, class T, int kVector, int kKernel, int kStride, int kColumns, int kReadColumns>
 FASTCONV_DEVICE void add_row(const Pack<T, kVector> (&x)[kReadColumns], const Pack<T, kVector> (&dy)[kColumns],
                              Pack<T, kVector>* sum, unsigned inside, std::int32_t outputs) {
-  FASTCONV_UNROLL
+  FASTCONV_UNROLL_ON_GPU
   for (int tap = 0; tap < kKernel; ++tap) {
-    FASTCONV_UNROLL
+    FASTCONV_UNROLL_ON_GPU
     for (int c = 0; c < kColumns; ++c) {
       if (!all && (c >= outputs || !(inside >> (c * kStride + tap) & 1))) continue;
       FASTCONV_UNROLL
@@ -99,7 +99,7 @@ depthwise_conv2d_backward_weight(FASTCONV_GRID_CONSTANT const DepthwiseWeightPar
       FASTCONV_UNROLL
       for (int c = 0; c < kReadColumns; ++c) inside |= static_cast<unsigned>(within(w + c, g.iw)) << c;
       const bool all = inside == (1u << kReadColumns) - 1 && outputs >= kColumns;
-      FASTCONV_UNROLL
+      FASTCONV_UNROLL_ON_GPU
       for (int tap_h = 0; tap_h < kKernel; ++tap_h) {
         if (!within(h + tap_h, g.ih)) continue;
         const T* const line = depthwise_pixel(p.input, g.ih, g.iw, g.ic, at.n, h + tap_h, 0) + input_channel;
@@ -114,7 +114,7 @@ depthwise_conv2d_backward_weight(FASTCONV_GRID_CONSTANT const DepthwiseWeightPar
       }
     }
   }
-  FASTCONV_UNROLL
+  FASTCONV_UNROLL_ON_GPU
   for (int tap = 0; tap < kTaps; ++tap) {
     const Channels total = sum_of_lane(sum[tap], g.lanes);
     if (thread_x() >= g.lanes || channel >= g.oc) continue;

@@ -39,6 +39,12 @@ def geometry(
     groups: object,
 ) -> Any:
     """Judge the sizes, given in the order in which the kernels have them in memory."""
+    parts = arg.integer(op, "groups", groups)
+    c, icg = input_shape[3], weight_shape[3]
+    if parts >= 1 and c % parts == 0 and icg != c // parts:  # here, since the native module has another order
+        raise ValueError(
+            f"{op}: weight must have shape (O, KH, KW, C/groups) with C={c}, groups={parts}, got {weight_shape}"
+        )
     return _shape(
         native.module(op),
         op,
@@ -47,7 +53,7 @@ def geometry(
         arg.pair(op, "stride", stride),
         arg.padding(op, padding),
         arg.pair(op, "dilation", dilation),
-        arg.integer(op, "groups", groups),
+        parts,
     )
 
 
@@ -138,9 +144,9 @@ def _workspace(op: str, workspace: Any, like: Any, needed: int) -> arrays.View:
 
 
 def _accumulates(op: str, accumulate: bool, out: Any) -> bool:
-    if accumulate and out is None:
-        raise ValueError(f"{op}: accumulate=True needs out, which it adds to")
-    return bool(accumulate)
+    if arg.flag(op, "accumulate", accumulate) and out is None:
+        raise ValueError(f"{op}: accumulate=True needs out, which it adds to, got None")
+    return accumulate
 
 
 def conv2d_backward_input(
@@ -317,7 +323,7 @@ def conv2d_backward_bias(
     gz = None
     if masked is not None:
         if bits is None:
-            raise ValueError(f"{op}: masked needs a mask")
+            raise ValueError(f"{op}: masked needs a mask, got None")
         gz = arrays.view(op, "masked", masked, write=True)
         arrays.check_shape(op, "masked", gz, gy.shape)
     adds = _accumulates(op, accumulate, out)
@@ -344,5 +350,9 @@ def conv2d_backward_bias(
 def conv2d_backward_bias_workspace_bytes(grad_output_shape: Sequence[int]) -> int:
     """Bytes that `conv2d_backward_bias` needs beside its result: about half a MB at most."""
     op = "conv2d_backward_bias"
-    *pixels, channels = grad_output_shape
+    if not isinstance(grad_output_shape, tuple | list) or not grad_output_shape:
+        raise TypeError(
+            f"{op}: grad_output_shape must be a tuple that ends with the channels, got {arg.describe(grad_output_shape)}"
+        )
+    *pixels, channels = (arg.integer(op, "grad_output_shape", size) for size in grad_output_shape)
     return int(native.module(op).conv2d_backward_bias_workspace_bytes(arrays.count(pixels), channels))

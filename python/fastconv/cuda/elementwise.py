@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastconv.cuda import arrays, native
 from fastconv.cuda.arrays import View
 from fastconv.cuda.launch import Launch
+from fastconv.ops import arguments as arg
+from fastconv.ops.pointwise import number
 
 
 def mask_shape(shape: tuple[int, ...]) -> tuple[int]:
@@ -144,6 +148,10 @@ def dropout(input: Any, p: float = 0.5, *, seed: int, offset: int = 0, counter: 
     """
     op = "dropout"
     module = native.module(op)
+    chance = number(op, "p", p, 0)
+    if chance >= 1:
+        raise ValueError(f"{op}: p must lie in [0, 1), got {p}")
+    numbers = [_uint64(op, name, value) for name, value in (("seed", seed), ("offset", offset))]
     x = _dense(op, "input", input)
     steps = None if counter is None else arrays.view(op, "counter", counter, 1, "int64")
     if steps is not None:
@@ -154,21 +162,33 @@ def dropout(input: Any, p: float = 0.5, *, seed: int, offset: int = 0, counter: 
             x.address,
             y.address,
             arrays.count(x.shape),
-            p=p,
-            seed=seed,
-            offset=offset,
+            p=chance,
+            seed=numbers[0],
+            offset=numbers[1],
             counter=steps.address if steps else 0,
             stream=stream,
         )
     return result
 
 
+def _uint64(op: str, name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{op}: {name} must be an integer, got {arg.describe(value)}")
+    if not 0 <= value < 2**64:
+        raise ValueError(f"{op}: {name} must lie in [0, 2**64), got {value}")
+    return int(value)
+
+
 def fill(out: Any, value: float) -> Any:
     """Set every element of a float32 array."""
     op = "fill"
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{op}: value must be a number, got {arg.describe(value)}")
+    if isinstance(value, int) and abs(value) >= 2**128:
+        raise ValueError(f"{op}: value must fit float32, got {arg.describe(value)}")
     y = arrays.view(op, "out", out, write=True)
     with Launch(op, y) as stream:
-        native.module(op).fill(y.address, value, arrays.count(y.shape), stream=stream)
+        native.module(op).fill(y.address, float(value), arrays.count(y.shape), stream=stream)
     return out
 
 
@@ -197,7 +217,7 @@ def _transpose(op: str, input: Any, out: Any, channels_first: bool) -> Any:
     result = arrays.output(op, out, input, shape)
     y = arrays.view(op, "out", result, write=True)
     with Launch(op, x, y) as stream:
-        module.transpose(x.address, y.address, 4, n, rows, columns, stream=stream)
+        module.transpose(x.address, y.address, 4, n, rows, columns, op=op, stream=stream)
     return result
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from fastconv.cuda import arrays, native
 from fastconv.cuda.arrays import View
 from fastconv.cuda.launch import Launch
+from fastconv.ops import arguments as arg
 from fastconv.ops.optimizer import as_number
 
 
@@ -91,7 +92,7 @@ def sgd_step(
             momentum=as_number(op, "momentum", momentum),
             dampening=as_number(op, "dampening", dampening),
             weight_decay=as_number(op, "weight_decay", weight_decay),
-            nesterov=bool(nesterov),
+            nesterov=arg.flag(op, "nesterov", nesterov),
             stream=stream,
         )
 
@@ -131,7 +132,7 @@ def rmsprop_step(
             lr=0.0 if rate else as_number(op, "lr", lr),
             rho=as_number(op, "rho", rho, 1.0),
             eps=as_number(op, "eps", eps),
-            eps_inside_root=bool(eps_inside_root),
+            eps_inside_root=arg.flag(op, "eps_inside_root", eps_inside_root),
             momentum=as_number(op, "momentum", momentum),
             weight_decay=as_number(op, "weight_decay", weight_decay),
             stream=stream,
@@ -180,13 +181,13 @@ def adam_step(
             v.address,
             _address(f),
             arrays.count(p.shape),
-            step=step,
+            step=arg.integer(op, "step", step),
             lr=as_number(op, "lr", lr),
             beta1=as_number(op, "beta1", beta1, 1.0),
             beta2=as_number(op, "beta2", beta2, 1.0),
             eps=as_number(op, "eps", eps),
             weight_decay=as_number(op, "weight_decay", weight_decay),
-            decoupled=bool(decoupled),
+            decoupled=arg.flag(op, "decoupled", decoupled),
             stream=stream,
         )
 
@@ -232,7 +233,7 @@ def adam_factors(
             lr=0.0 if rate else as_number(op, "lr", lr),
             beta1=as_number(op, "beta1", beta1, 1.0),
             beta2=as_number(op, "beta2", beta2, 1.0),
-            decoupled_decay=as_number(op, "weight_decay", weight_decay) if decoupled else 0.0,
+            decoupled_decay=as_number(op, "weight_decay", weight_decay) if arg.flag(op, "decoupled", decoupled) else 0.0,
             stream=stream,
         )
     return factors
