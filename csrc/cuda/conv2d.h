@@ -18,8 +18,8 @@ void conv2d_forward(const Conv2dShape& shape, const float* input, const float* w
 void conv2d_backward_input(const Conv2dShape& shape, const float* weight, const float* grad_output,
                            const std::uint32_t* mask, float* grad_input, Stream stream);
 
-// workspace: as many bytes as the function says, aligned to 16; what it holds does not matter. accumulate: add to what
-// grad_weight holds.
+// workspace: as many bytes as the function says, best aligned to 16; what it holds does not matter. accumulate: add to
+// what grad_weight holds.
 std::int64_t conv2d_backward_weight_workspace_bytes(const Conv2dShape& shape);
 void conv2d_backward_weight(const Conv2dShape& shape, const float* input, const float* grad_output, float* grad_weight,
                             void* workspace, bool accumulate, Stream stream);

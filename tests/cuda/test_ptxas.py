@@ -25,8 +25,9 @@ HOPPER = ("90a",)  # of sources that use wgmma or TMA
 # Registers that a kernel may have; 128 let two blocks of 256 threads run side by side on an SM.
 DEFAULT_LIMIT = 128
 LIMITS = {"conv2d_forward_mma": 255, "depthwise_conv2d_backward_weight": 224}
-# Bytes that may be spilled, by kernel and architecture. Every entry is a debt.
-SPILLS = {("conv2d_backward_input_simt", "sm_75"): 32}
+# Bytes that may be spilled, by kernel and architecture. Every entry is a debt. This one: numbers that do not change in
+# the loop are read once for each slab, where sm_75 needs registers for copies that sm_80 makes without.
+SPILLS = {("conv2d_backward_input_simt", "sm_75"): 24}
 # Kernel, the first architecture with the instruction, the instruction.
 INSTRUCTIONS = [
     ("conv2d_forward_simt", 80, "LDGSTS"),

@@ -351,8 +351,7 @@ def conv2d_backward_bias_workspace_bytes(grad_output_shape: Sequence[int]) -> in
     """Bytes that `conv2d_backward_bias` needs beside its result: about half a MB at most."""
     op = "conv2d_backward_bias"
     if not isinstance(grad_output_shape, tuple | list) or not grad_output_shape:
-        raise TypeError(
-            f"{op}: grad_output_shape must be a tuple that ends with the channels, got {arg.describe(grad_output_shape)}"
-        )
+        given = arg.describe(grad_output_shape)
+        raise TypeError(f"{op}: grad_output_shape must be a tuple that ends with the channels, got {given}")
     *pixels, channels = (arg.integer(op, "grad_output_shape", size) for size in grad_output_shape)
     return int(native.module(op).conv2d_backward_bias_workspace_bytes(arrays.count(pixels), channels))

@@ -10,7 +10,6 @@ from fastconv.cuda import arrays, native
 from fastconv.cuda.arrays import View
 from fastconv.cuda.launch import Launch
 from fastconv.ops import arguments as arg
-from fastconv.ops.pointwise import number
 
 
 def mask_shape(shape: tuple[int, ...]) -> tuple[int]:
@@ -148,8 +147,9 @@ def dropout(input: Any, p: float = 0.5, *, seed: int, offset: int = 0, counter: 
     """
     op = "dropout"
     module = native.module(op)
-    chance = number(op, "p", p, 0)
-    if chance >= 1:
+    if isinstance(p, bool) or not isinstance(p, int | float | np.integer | np.floating):
+        raise TypeError(f"{op}: p must be a number, got {arg.describe(p)}")
+    if not 0 <= p < 1:
         raise ValueError(f"{op}: p must lie in [0, 1), got {p}")
     numbers = [_uint64(op, name, value) for name, value in (("seed", seed), ("offset", offset))]
     x = _dense(op, "input", input)
@@ -162,7 +162,7 @@ def dropout(input: Any, p: float = 0.5, *, seed: int, offset: int = 0, counter: 
             x.address,
             y.address,
             arrays.count(x.shape),
-            p=chance,
+            p=float(p),
             seed=numbers[0],
             offset=numbers[1],
             counter=steps.address if steps else 0,

@@ -225,6 +225,7 @@ def adam_factors(
     arrays.check_shape(op, "step", s, (1,))
     arrays.check_shape(op, "factors", f, (3,))
     rate = _changing(op, "lr", lr)
+    decay = as_number(op, "weight_decay", weight_decay)
     with Launch(op, s, f, rate) as stream:
         module.adam_factors(
             s.address,
@@ -233,7 +234,7 @@ def adam_factors(
             lr=0.0 if rate else as_number(op, "lr", lr),
             beta1=as_number(op, "beta1", beta1, 1.0),
             beta2=as_number(op, "beta2", beta2, 1.0),
-            decoupled_decay=as_number(op, "weight_decay", weight_decay) if arg.flag(op, "decoupled", decoupled) else 0.0,
+            decoupled_decay=decay if arg.flag(op, "decoupled", decoupled) else 0.0,
             stream=stream,
         )
     return factors
