@@ -10,7 +10,9 @@ option(FASTCONV_CUDA_EMULATOR "Build only the module _cuda_emulated, which runs 
 
 # Drivers with their kernels, each compiled by nvcc for all architectures, or by g++ for the emulator.
 set(FASTCONV_CUDA_SOURCES
+    csrc/cuda/activation.cu
     csrc/cuda/avg_pool2d.cu
+    csrc/cuda/batch_norm.cu
     csrc/cuda/conv2d_backward_bias.cu
     csrc/cuda/conv2d_backward_input.cu
     csrc/cuda/conv2d_backward_weight.cu
@@ -26,6 +28,7 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/devices.cu
     csrc/cuda/dropout.cu
     csrc/cuda/elementwise.cu
+    csrc/cuda/images.cu
     csrc/cuda/loss.cu
     csrc/cuda/max_pool2d.cu
     csrc/cuda/mma_probe.cu
@@ -39,6 +42,7 @@ set(FASTCONV_CUDA_BINDINGS
     csrc/cuda/bindings/bind_conv2d.cpp
     csrc/cuda/bindings/bind_conv2d_mma.cpp
     csrc/cuda/bindings/bind_elementwise.cpp
+    csrc/cuda/bindings/bind_layers.cpp
     csrc/cuda/bindings/bind_loss.cpp
     csrc/cuda/bindings/bind_optimizer.cpp
     csrc/cuda/bindings/bind_pool2d.cpp

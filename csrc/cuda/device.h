@@ -15,6 +15,7 @@
 //   Pack<T, n>, load<P>(p), store(p, pack)           n values side by side in one access, aligned to all their bytes
 //   multiply_add(a, b, c)                            a * b + c rounded once
 //   root(x) exponential(x) logarithm(x) power(x, y) not_a_number()    root is rounded correctly
+//   exponential_minus_one(x) logarithm_of_one_plus(x) hyperbolic_tangent(x) error_complement(x)
 //
 // Tensor cores, mbarrier, TMA and wgmma come in headers of their own beside this one (mma.h, hopper.h).
 #pragma once

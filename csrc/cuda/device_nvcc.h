@@ -49,6 +49,10 @@ FASTCONV_DEVICE float multiply_add(float a, float b, float c) { return __fmaf_rn
 FASTCONV_HOST_DEVICE float root(float x) { return sqrtf(x); }
 FASTCONV_HOST_DEVICE double root(double x) { return sqrt(x); }
 FASTCONV_DEVICE float exponential(float x) { return expf(x); }
+FASTCONV_DEVICE float exponential_minus_one(float x) { return expm1f(x); }
+FASTCONV_DEVICE float logarithm_of_one_plus(float x) { return log1pf(x); }
+FASTCONV_DEVICE float hyperbolic_tangent(float x) { return tanhf(x); }
+FASTCONV_DEVICE float error_complement(float x) { return erfcf(x); }
 FASTCONV_DEVICE double logarithm(double x) { return log(x); }
 FASTCONV_DEVICE double power(double x, double y) { return pow(x, y); }
 FASTCONV_DEVICE float not_a_number() { return __int_as_float(0x7fc00000); }

@@ -273,3 +273,100 @@ def adam_factors(
     stream: int,
 ) -> None:
     """Add 1 to `step`, an int64 in device memory, and write the three float32 that this step of Adam needs."""
+
+# Layers (bind_layers.cpp): outputs may be the very input, as of every element-by-element function
+def activation_forward(function: str, input: int, output: int, count: int, *, a: float, b: float, stream: int) -> None:
+    """The functions of `_core`, and "scale": a * x."""
+
+def activation_backward(
+    function: str, grad_output: int, saved: int, grad_input: int, count: int, *, a: float, b: float, stream: int
+) -> None: ...
+def add_bias(input: int, bias: int, output: int, rows: int, columns: int, *, relu: bool, stream: int) -> None: ...
+def softmax_forward(input: int, output: int, rows: int, classes: int, *, stream: int) -> None: ...
+def softmax_backward(
+    grad_output: int, output: int, grad_input: int, rows: int, classes: int, *, stream: int
+) -> None: ...
+def fill_int64(output: int, value: int, count: int, *, stream: int) -> None: ...
+def dropout2d(
+    input: int,
+    output: int,
+    n: int,
+    pixels: int,
+    channels: int,
+    *,
+    p: float,
+    seed: int,
+    offset: int,
+    counter: int,
+    stream: int,
+) -> None: ...
+def batch_norm_workspace_bytes(rows: int, columns: int) -> int: ...
+def batch_norm_forward(
+    input: int,
+    weight: int,
+    bias: int,
+    output: int,
+    stats: int,
+    running_mean: int,
+    running_var: int,
+    rows: int,
+    columns: int,
+    workspace: int,
+    workspace_bytes: int,
+    *,
+    training: bool,
+    momentum: float,
+    eps: float,
+    relu: bool,
+    stream: int,
+) -> None:
+    """`stats`, (columns, 2) of float64, is written: mean and 1 / sqrt(var + eps)."""
+
+def batch_norm_backward(
+    grad_output: int,
+    input: int,
+    stats: int,
+    weight: int,
+    bias: int,
+    grad_input: int,
+    grad_weight: int,
+    grad_bias: int,
+    rows: int,
+    columns: int,
+    workspace: int,
+    workspace_bytes: int,
+    *,
+    training: bool,
+    relu: bool,
+    accumulate: bool,
+    stream: int,
+) -> None: ...
+
+_Steps = tuple[int, int, int]
+
+def strided_copy(input: int, output: int, shape: _Shape4, from_steps: _Steps, to_steps: _Steps, *, stream: int) -> None:
+    """(n, h, w, c) with contiguous channels; steps of images, rows and pixels in elements."""
+
+_Table = tuple[bytes, bytes, bytes]
+
+def resample2d_tables(
+    input_shape: _Shape4,
+    output_size: _Shape2,
+    mode: str,
+    align_corners: bool,
+    scales: tuple[float, float],
+    backward: bool,
+) -> tuple[_Table, _Table]:
+    """The maps of rows and of columns: first and start as int32, weight as float32, for device memory."""
+
+def resample2d(
+    input: int,
+    output: int,
+    input_shape: _Shape4,
+    output_size: _Shape2,
+    rows: tuple[int, int, int],
+    columns: tuple[int, int, int],
+    *,
+    stream: int,
+) -> None:
+    """`input_shape` is (N, H, W, C); rows and columns are addresses of tables."""

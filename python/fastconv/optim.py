@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastconv import _core
 from fastconv._aligned import aligned_zeros
 from fastconv.ops.arguments import Array, describe
 
@@ -67,6 +66,7 @@ class Optimizer:
         self.clip_value = clip_value
         self.steps = 0
         self._state: dict[int, dict[str, Array]] = {}
+        self._place: Any = None  # the GPU on which the state lies
 
     @property
     def name(self) -> str:
@@ -126,6 +126,30 @@ class Optimizer:
         """Change every trainable parameter that has a gradient."""
         self.steps += 1
         parameters = list(parameters)
+        if not parameters or not parameters[0].device.on_gpu:
+            self.apply(parameters)
+            return
+        with parameters[0].device.active():
+            parameters[0].device.begin_step(self, None)
+            self.apply(parameters)
+
+    def missing_on_gpu(self) -> str | None:
+        """Return what a GPU lacks for it, in words; None: nothing."""
+        if self._clip_norm is not None or self._clip_value is not None:
+            return f"optimizer {self.name} clips gradients, without CUDA kernels yet"
+        return None
+
+    def fixed_options(self) -> tuple[object, ...]:
+        """Return all that decides what `apply` does beside rate and number of the step."""
+        changing = ("steps", "_learning_rate", "_state", "_place")
+        return (id(self), *((name, value) for name, value in sorted(vars(self).items()) if name not in changing))
+
+    def apply(self, parameters: Sequence[Parameter]) -> None:
+        """The rest of `step`, once the step is counted and, on a GPU, its number and rate are there."""
+        place = parameters[0].device if parameters and parameters[0].device.on_gpu else None
+        if place is not self._place:
+            self._move_state(parameters)
+            self._place = place
         if self._clip_norm is not None or self._clip_value is not None:
             self._clip([one.grad for one in parameters if one.grad is not None and one.trainable])
         for index, parameter in enumerate(parameters):
@@ -134,7 +158,7 @@ class Optimizer:
                 continue
             state = self._state.get(index)
             if state is None:
-                state = {slot: aligned_zeros(parameter.shape, parameter.dtype) for slot in self.slots()}
+                state = {slot: parameter.device.zeros(parameter.shape, parameter.dtype) for slot in self.slots()}
                 self._state[index] = state
             for slot, array in state.items():
                 if array.shape != parameter.shape or array.dtype != parameter.dtype:
@@ -145,6 +169,14 @@ class Optimizer:
             self.update(parameter, grad, state)
             parameter.touch()
 
+    def _move_state(self, parameters: Sequence[Parameter]) -> None:
+        """Bring the state to where its parameters lie now."""
+        for index, state in self._state.items():
+            for slot, array in state.items():
+                device = parameters[index].device
+                state[slot] = device.zeros(array.shape, array.dtype)
+                device.put(state[slot], _numpy(array))
+
     def state_bytes(self, parameters: Iterable[Parameter]) -> int:
         """Return the bytes of state that these parameters need."""
         return len(self.slots()) * sum(parameter.data.nbytes for parameter in parameters if parameter.trainable)
@@ -152,7 +184,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return copies of the state, "velocity.0" for the first parameter, and "meta": name, steps, learning rate."""
         arrays: dict[str, Any] = {
-            f"{slot}.{index}": array.copy() for index, state in self._state.items() for slot, array in state.items()
+            f"{slot}.{index}": _numpy(array) for index, state in self._state.items() for slot, array in state.items()
         }
         return {**arrays, "meta": {"name": self.name, "steps": self.steps, "learning_rate": self.learning_rate}}
 
@@ -182,10 +214,16 @@ class Optimizer:
                 )
         self.learning_rate = meta["learning_rate"]
         self.steps = int(meta["steps"])
-        self._state = fresh
+        self._state, self._place = fresh, None
 
     def __repr__(self) -> str:
         return f"{self.name}(learning_rate={self.learning_rate})"
+
+
+def _numpy(array: Any) -> Array:
+    """A copy in host memory, in C order whatever a GPU has."""
+    copied: Array = array.copy() if isinstance(array, np.ndarray) else array.get()
+    return np.ascontiguousarray(copied)
 
 
 class SGD(Optimizer):
@@ -225,7 +263,7 @@ class SGD(Optimizer):
         return ("velocity",) if self.momentum else ()
 
     def update(self, parameter: Parameter, grad: Array, state: Mapping[str, Array]) -> None:
-        _core.sgd_step(
+        parameter.device.steps.sgd_step(
             parameter.data,
             grad,
             state.get("velocity"),
@@ -283,7 +321,7 @@ class RMSprop(Optimizer):
         return ("square_avg", *(slot for slot, wanted in optional if wanted))
 
     def update(self, parameter: Parameter, grad: Array, state: Mapping[str, Array]) -> None:
-        _core.rmsprop_step(
+        parameter.device.steps.rmsprop_step(
             parameter.data,
             grad,
             state["square_avg"],
@@ -337,7 +375,7 @@ class Adam(Optimizer):
         return ("exp_avg", "exp_avg_sq")
 
     def update(self, parameter: Parameter, grad: Array, state: Mapping[str, Array]) -> None:
-        _core.adam_step(
+        parameter.device.steps.adam_step(
             parameter.data,
             grad,
             state["exp_avg"],

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 import cuda_emulator
+import fake_cupy
 from fastconv.cuda import native
 
 MODES = [(True, True), (False, True), (True, False), (False, False)]  # first the one that finds most bugs
@@ -42,3 +43,10 @@ def any_mode(emulated: ModuleType, request: pytest.FixtureRequest) -> ModuleType
     late, backwards = request.param
     emulated.set_emulation(late_landing=late, backwards=backwards)
     return emulated
+
+
+@pytest.fixture
+def cupy(any_mode: ModuleType) -> Iterator[fake_cupy.Counts]:
+    """A GPU with CuPy, as far as fastconv can tell: the emulator's kernels on a stand-in's memory."""
+    with fake_cupy.installed(any_mode) as counts:
+        yield counts

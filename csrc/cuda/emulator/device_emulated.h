@@ -76,6 +76,10 @@ T root(T x) {
   return std::sqrt(x);
 }
 inline float exponential(float x) { return std::exp(x); }
+inline float exponential_minus_one(float x) { return std::expm1(x); }
+inline float logarithm_of_one_plus(float x) { return std::log1p(x); }
+inline float hyperbolic_tangent(float x) { return std::tanh(x); }
+inline float error_complement(float x) { return std::erfc(x); }
 inline double logarithm(double x) { return std::log(x); }
 inline double power(double x, double y) { return std::pow(x, y); }
 inline float not_a_number() { return std::numeric_limits<float>::quiet_NaN(); }

@@ -36,6 +36,7 @@ class Loss:
     name: ClassVar[str] = "loss"
     from_logits: bool = False
     logits_of: ClassVar[str] = ""
+    runs_on_gpu: ClassVar[bool] = False  # `bind_on` knows CUDA kernels
 
     def target_buffer(self, output_shape: Shape, dtype: np.dtype[Any]) -> Spec:
         """Return shape and dtype of the array that `load_target` fills; `output_shape` is logical, with the batch."""
@@ -58,6 +59,28 @@ class Loss:
     ) -> Callable[[], float]:
         """Return a call that computes the loss and, where `grad` is an array, the gradient with respect to `output`."""
         raise NotImplementedError
+
+    # On a GPU
+
+    def buffers_on(self, device: Any, output_shape: Shape, dtype: np.dtype[Any]) -> dict[str, Spec]:
+        """Return what `buffers` is on a device."""
+        return self.gpu_buffers(output_shape) if device.on_gpu else self.buffers(output_shape, dtype)
+
+    def gpu_buffers(self, output_shape: Shape) -> dict[str, Spec]:
+        """Return the arrays that the CUDA kernels want beside output, target and gradient."""
+        return {}
+
+    def check_target(self, loaded: NDArray[Any], output_shape: Shape) -> None:
+        """Refuse what the kernels on a GPU could not report without waiting; `load_target` has filled `loaded`."""
+
+    def bind_on(
+        self, device: Any, output: Any, target: Any, buffers: dict[str, Any], grad: Any, weight: float
+    ) -> Callable[[], Any]:
+        """Return a call as `bind` does: it gives the array of one number that takes the loss on the device.
+
+        The gradient is that of `weight` times the loss.
+        """
+        raise RuntimeError(f"{self.name}: has no CUDA kernels yet")
 
     def __call__(self, output: Array, target: NDArray[Any]) -> float:
         """Return the loss of one batch: `output` (N, F) or (N, C, H, W), `target` as the loss takes it."""

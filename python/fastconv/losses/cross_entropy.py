@@ -49,6 +49,7 @@ class SoftmaxCrossEntropy(Loss):
     name: ClassVar[str] = "cross_entropy"
     from_logits: bool = True
     logits_of: ClassVar[str] = "softmax"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(
         self, weight: Array | None = None, ignore_index: int | None = None, label_smoothing: float = 0.0
@@ -98,6 +99,46 @@ class SoftmaxCrossEntropy(Loss):
                 f"{self.name}: a one-hot target must hold one 1 and otherwise 0, got {row.tolist()} at index "
                 f"{where[0] if len(where) == 1 else where}"
             )
+
+    def gpu_buffers(self, output_shape: Shape) -> dict[str, Spec]:
+        rows = math.prod(self.target_buffer(output_shape, np.dtype(np.float32))[0])
+        return {"losses": ((rows + 1,), np.dtype(np.float32))}
+
+    def check_target(self, loaded: NDArray[Any], output_shape: Shape) -> None:
+        outside = (loaded < 0) | (loaded >= output_shape[1])
+        if self.ignore_index is not None:
+            outside &= loaded != self.ignore_index
+        if outside.any():
+            where = tuple(int(index) for index in np.argwhere(outside)[0])
+            raise ValueError(
+                f"{self.name}: labels must be in [0, {output_shape[1]}), got {loaded[where]} at index "
+                f"{where[0] if len(where) == 1 else where}"
+            )
+
+    def bind_on(
+        self, device: Any, output: Any, target: Any, buffers: dict[str, Any], grad: Any, weight: float
+    ) -> Callable[[], Any]:
+        value = device.zeros((1,), np.dtype(np.float32))
+        classes = None
+        if self.weight is not None:
+            if self.weight.shape != output.shape[-1:]:
+                raise ValueError(f"{self.name}: weight must have shape {output.shape[-1:]}, got {self.weight.shape}")
+            classes = device.zeros(self.weight.shape, np.dtype(np.float32))
+            device.put(classes, self.weight)
+        arrays = output, target, classes, buffers["losses"], value, grad
+        run = device.bind.softmax_cross_entropy(
+            *arrays, mean=True, label_smoothing=self.label_smoothing, ignore_index=self.ignore_index
+        )
+        scale = device.bind.scale(grad, weight) if grad is not None and weight != 1 else None
+
+        def loss() -> Any:
+            run()
+            if scale is not None:
+                scale()
+            return value
+
+        loss.held = classes  # type: ignore[attr-defined]  # the kernel has its address only
+        return loss
 
     def bind(
         self, output: Array, target: NDArray[Any], buffers: dict[str, NDArray[Any]], grad: Array | None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import ClassVar
 
-from fastconv import _core
 from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.own_activation import stage_bytes
@@ -20,6 +18,7 @@ class ReLU(Layer):
     """max(x, 0). NaN stays NaN, the gradient at 0 is 0; fused into a convolution or dense layer before it."""
 
     kind: ClassVar[str] = "relu"
+    runs_on_gpu: ClassVar[bool] = True
     in_place: ClassVar[bool] = True
 
     def __init__(self, *, name: str | None = None) -> None:
@@ -32,12 +31,12 @@ class ReLU(Layer):
         return Needs(output=True)
 
     def forward_calls(self, frame: Frame) -> list[Call]:
-        return [partial(_core.relu_forward, frame.inputs[0], frame.output)]
+        return [frame.bind.relu_forward(frame.inputs[0], frame.output)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         if frame.grad_inputs[0] is None:
             return []
-        return [partial(_core.relu_backward, frame.grad_output, frame.output, frame.grad_inputs[0])]
+        return [frame.bind.relu_backward(frame.grad_output, frame.output, frame.grad_inputs[0])]
 
     def flops(self, *shapes: Shape) -> int:
         return math.prod(shapes[0])
@@ -47,6 +46,7 @@ class _Pointwise(Layer):
     """What the activations share: one native function with up to two parameters, run in place where memory allows."""
 
     in_place: ClassVar[bool] = True
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(self, function: str, name: str | None, a: float = 0.0, b: float = 0.0) -> None:
         super().__init__(name)
@@ -61,16 +61,16 @@ class _Pointwise(Layer):
         return Needs(inputs=from_input, output=not from_input)
 
     def forward_calls(self, frame: Frame) -> list[Call]:
-        run = partial(_core.activation_forward, self._function, frame.inputs[0], frame.output, **self._parameters)
-        return [run]
+        arrays = frame.inputs[0], frame.output
+        return [frame.bind.activation_forward(self._function, *arrays, **self._parameters)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         grad_input = frame.grad_inputs[0]
         if grad_input is None:
             return []
         saved = frame.inputs[0] if self._function in READ_INPUT else frame.output
-        run = partial(_core.activation_backward, self._function, frame.grad_output, saved, grad_input)
-        return [partial(run, **self._parameters)]
+        arrays = frame.grad_output, saved, grad_input
+        return [frame.bind.activation_backward(self._function, *arrays, **self._parameters)]
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         return stage_bytes(frame), 0
@@ -203,6 +203,7 @@ class Softmax(Layer):
     """
 
     kind: ClassVar[str] = "softmax"
+    runs_on_gpu: ClassVar[bool] = True
     in_place: ClassVar[bool] = True
 
     def __init__(self, axis: int = 1, *, name: str | None = None) -> None:
@@ -220,6 +221,9 @@ class Softmax(Layer):
         """Whether it runs over what a cross entropy takes for classes."""
         return self._place(len(sample) + 1) == 1
 
+    def missing_on_gpu(self) -> str | None:
+        return None if self.axis == 1 else f"has axis={self.axis}, and the CUDA kernels run over channels, axis=1"
+
     def _view(self, frame: Frame, array: Array) -> Array:
         place = self._place(array.ndim)
         if array.ndim == 4 and frame.layout == "NHWC":
@@ -234,13 +238,13 @@ class Softmax(Layer):
         return Needs(output=True)
 
     def forward_calls(self, frame: Frame) -> list[Call]:
-        return [partial(_core.softmax_forward, self._view(frame, frame.inputs[0]), self._view(frame, frame.output))]
+        return [frame.bind.softmax_forward(self._view(frame, frame.inputs[0]), self._view(frame, frame.output))]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         if frame.grad_inputs[0] is None:
             return []
         arrays = (frame.grad_output, frame.output, frame.grad_inputs[0])
-        return [partial(_core.softmax_backward, *(self._view(frame, array) for array in arrays))]
+        return [frame.bind.softmax_backward(*(self._view(frame, array) for array in arrays))]
 
     def flops(self, *shapes: Shape) -> int:
         return 5 * math.prod(shapes[0])

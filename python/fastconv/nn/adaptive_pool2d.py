@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -45,27 +45,37 @@ class AdaptiveAvgPool2d(_AdaptivePool2d):
     """
 
     kind: ClassVar[str] = "adaptive_avg_pool2d"
+    runs_on_gpu: ClassVar[bool] = True
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
+        arrays = frame.inputs[0], frame.output
         if isinstance(geometry, _core.Pool2dShape):
-            return [partial(_core.avg_pool2d_forward, geometry, frame.inputs[0], frame.output, layout=frame.layout)]
-        return [partial(_core.resample2d_forward, geometry, frame.inputs[0], frame.output, layout=frame.layout)]
+            return [frame.bind.avg_pool2d_forward(geometry, *arrays, layout=frame.layout)]
+        return [frame.bind.resample2d_forward(_bins(frame, geometry), *arrays, layout=frame.layout)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         grad_input = frame.grad_inputs[0]
         if grad_input is None:
             return []
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
+        arrays = frame.grad_output, grad_input
         if isinstance(geometry, _core.Pool2dShape):
-            return [partial(_core.avg_pool2d_backward, geometry, frame.grad_output, grad_input, layout=frame.layout)]
-        return [partial(_core.resample2d_backward, geometry, frame.grad_output, grad_input, layout=frame.layout)]
+            return [frame.bind.avg_pool2d_backward(geometry, *arrays, layout=frame.layout)]
+        return [frame.bind.resample2d_backward(_bins(frame, geometry), *arrays, layout=frame.layout)]
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         return (
             pool_bytes(frame, geometry, "avg") if isinstance(geometry, _core.Pool2dShape) else (stage_bytes(frame), 0)
         )
+
+
+def _bins(frame: Frame, shape: _core.Resample2dShape) -> Any:
+    """The map, on a GPU as `Resize.arguments` describes one."""
+    if not frame.device.on_gpu:
+        return shape
+    return shape.input_shape, shape.output_shape[2:], "bins", False, (0.0, 0.0)
 
 
 class AdaptiveMaxPool2d(_AdaptivePool2d):

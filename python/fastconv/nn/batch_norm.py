@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -126,8 +125,7 @@ class _BatchNorm(Layer):
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         calls: list[Call] = [
-            partial(
-                _core.norm_forward,
+            frame.bind.norm_forward(
                 frame.inputs[0],
                 *self._affine(),
                 frame.output,
@@ -151,8 +149,7 @@ class _BatchNorm(Layer):
             return []
         more = [frame.accumulates(parameter) for parameter in wanted]
         return [
-            partial(
-                _core.norm_backward,
+            frame.bind.norm_backward(
                 frame.grad_output,
                 frame.inputs[0],
                 frame.buffers["stats"],
@@ -175,6 +172,8 @@ class _BatchNorm(Layer):
 
 def norm_bytes(frame: Frame, shape: Shape, groups: int, training: bool = True) -> int:
     """Return the most scratch bytes of a norm's passes over an array of `shape`."""
+    if frame.device.on_gpu:
+        return int(frame.bind.norm_scratch(shape))
     name: Literal["float32", "float64"] = "float32" if frame.dtype == np.float32 else "float64"
     passes = (False, True) if frame.with_backward else (False,)
     return max(
@@ -224,6 +223,7 @@ class BatchNorm2d(_BatchNorm):
     """
 
     kind: ClassVar[str] = "batch_norm2d"
+    runs_on_gpu: ClassVar[bool] = True
     sample_ndim: ClassVar[int] = 3
     wanted: ClassVar[str] = "(N, C, H, W)"
 
@@ -238,5 +238,6 @@ class BatchNorm1d(_BatchNorm):
     """
 
     kind: ClassVar[str] = "batch_norm1d"
+    runs_on_gpu: ClassVar[bool] = True
     sample_ndim: ClassVar[int] = 1
     wanted: ClassVar[str] = "(N, F)"

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastconv import _core
 from fastconv.nn.frame import Call, Frame, Shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.parameter import Parameter
@@ -25,6 +24,7 @@ class Bias(Layer):
     """
 
     kind: ClassVar[str] = "bias"
+    runs_on_gpu: ClassVar[bool] = True
     in_place: ClassVar[bool] = True
 
     def __init__(self, *, name: str | None = None) -> None:
@@ -55,6 +55,8 @@ class Bias(Layer):
         return shapes[0]
 
     def forward_calls(self, frame: Frame) -> list[Call]:
+        if frame.device.on_gpu:
+            return [frame.bind.add_bias(frame.inputs[0], self.bias.data, frame.output)]
         return [partial(np.add, frame.inputs[0], self.bias.data, out=frame.output)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
@@ -62,9 +64,9 @@ class Bias(Layer):
         calls: list[Call] = []
         if frame.wants(self.bias):
             into, more = self.bias.gradient(), frame.accumulates(self.bias)
-            calls.append(partial(_core.linear_backward_bias, grad, into, accumulate=more))
+            calls.append(frame.bind.linear_backward_bias(grad, into, accumulate=more))
         if grad_input is not None:
-            calls.append(partial(np.copyto, grad_input, grad))
+            calls.append(frame.bind.copy(grad_input, grad))
         return calls
 
     def flops(self, *shapes: Shape) -> int:

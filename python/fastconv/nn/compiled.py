@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -21,10 +21,22 @@ from fastconv.nn.steps import Mode
 from fastconv.ops import arguments
 from fastconv.optim import Optimizer
 
+if TYPE_CHECKING:
+    from fastconv.nn.captured import CapturedStep
+
 Metric: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], float]
 
 PREDICT = Mode()
 TRAIN = Mode(training=True, with_backward=True)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arrays for inputs and losses, checked."""
+
+    arrays: list[NDArray[Any]]
+    shapes: list[Shape]
+    targets: list[NDArray[Any]]
 
 
 class CompiledNetwork(Network):
@@ -88,8 +100,23 @@ class CompiledNetwork(Network):
             _named_metrics((each[place] or ()) if isinstance(metrics, Mapping) else metrics)
             for place in range(len(names))
         )
+        self._require_runnable([one for one in resolved if one is not None], optim.get(optimizer))
         self.optimizer = optim.get(optimizer)  # the last that can refuse: a model is compiled, or as it was
         self._losses, self._loss_weights, self._metrics = resolved, weights, functions
+
+    def _require_runnable(self, chosen: Sequence[Loss], optimizer: Optimizer) -> None:
+        problems = self._missing_for_training(chosen, optimizer) if self._engine.device.on_gpu else []
+        if problems:
+            raise RuntimeError(f"Model.compile: cannot train on {self.device}: {'; '.join(problems)}")
+
+    @staticmethod
+    def _missing_for_training(chosen: Sequence[Loss | None], optimizer: Optimizer | None) -> list[str]:
+        idle = [f"loss {one.name!r} has no CUDA kernels yet" for one in chosen if one and not one.runs_on_gpu]
+        missing = None if optimizer is None else optimizer.missing_on_gpu()
+        return idle if missing is None else [*idle, missing]
+
+    def missing_on_gpu(self) -> list[str]:
+        return super().missing_on_gpu() + self._missing_for_training(self._losses, self.optimizer)
 
     @property
     def loss(self) -> Loss | tuple[Loss | None, ...] | None:
@@ -115,19 +142,39 @@ class CompiledNetwork(Network):
 
     def train_on_batch(self, x: Arrays, y: Arrays) -> dict[str, float]:
         """Do one step of training; returns "loss" and the metrics, computed before the step."""
-        optimizer = self._require_compiled("train_on_batch")
-        arrays, shapes = self._arrays("train_on_batch", x)
-        targets = check_targets("train_on_batch", y, self.graph, self._losses, shapes[0][0])
-        mode = replace(TRAIN, loss_weights=self._loss_weights)
+        optimizer, batch = self.training_batch("train_on_batch", x, y)
         with self._engine.turn:
-            program = self._engine.program(shapes, self._dtype, mode, self._losses)
-            program.load(arrays, self.layout)
-            program.load_targets(targets, self.layout)
-            program.forward()
-            logs = self._logs(program, targets, program.losses())
-            program.backward()
-            optimizer.step(self.parameters())
-        return logs
+            program = self.load_training(batch)
+            if not self._engine.device.on_gpu:
+                program.forward()
+                logs = self._logs(program, batch.targets, program.losses())
+                program.backward()
+                optimizer.step(self.parameters())
+                return logs
+            with self._engine.device.active():
+                self.begin_step(program, optimizer)
+                found = program.train(optimizer, self.parameters())
+            return self._logs(program, batch.targets, found)  # waits, with all work on its way
+
+    def training_batch(self, what: str, x: Arrays, y: Arrays) -> tuple[Optimizer, Batch]:
+        """Return the optimiser and the batch, checked; for the engine's users, `train_on_batch` and `CapturedStep`."""
+        optimizer = self._require_compiled(what)
+        arrays, shapes = self._arrays(what, x)
+        return optimizer, Batch(arrays, shapes, check_targets(what, y, self.graph, self._losses, shapes[0][0]))
+
+    def load_training(self, batch: Batch) -> Program:
+        """Return the program that trains on such a batch, which is loaded; the engine's turn is held."""
+        mode = replace(TRAIN, loss_weights=self._loss_weights)
+        program = self._engine.program(batch.shapes, self._dtype, mode, self._losses)
+        program.load(batch.arrays, self.layout)
+        program.load_targets(batch.targets, self.layout)
+        return program
+
+    def begin_step(self, program: Program, optimizer: Optimizer) -> None:
+        """On a GPU: send the batch, and what changes from step to step."""
+        program.upload()
+        optimizer.steps += 1
+        self._engine.device.begin_step(optimizer, self._rng if program.draws else None)
 
     def test_on_batch(self, x: Arrays, y: Arrays) -> dict[str, float]:
         """Return "loss" and the metrics of a batch."""
@@ -138,14 +185,43 @@ class CompiledNetwork(Network):
             program = self._engine.program(shapes, self._dtype, PREDICT, self._losses)
             program.load(arrays, self.layout)
             program.load_targets(targets, self.layout)
+            with self._engine.device.active():
+                program.upload()
+                program.forward()
+                return self._logs(program, targets, program.losses())
+
+    def _run_forward(self, program: Program) -> None:
+        with self._engine.device.active():
+            program.upload()
             program.forward()
-            return self._logs(program, targets, program.losses())
 
-    def _total(self, found: Sequence[float]) -> float:
+    def _numbers(self, found: Sequence[Any]) -> list[float]:
+        """The losses as floats; on a GPU the first one waits for it."""
+        return [float(self._engine.device.host(loss)[0]) for loss in found] if self._engine.device.on_gpu else [*found]
+
+    def capture(self) -> CapturedStep:
+        """Return a training step that runs as one CUDA graph; the model must be on a GPU and compiled.
+
+        ``step = model.capture()``, then ``step(x, y)`` instead of ``model.train_on_batch(x, y)``, and ``step.loss``
+        where it is wanted: see `fastconv.nn.captured.CapturedStep`.
+        """
+        self._require_compiled("capture")
+        if not self._engine.device.on_gpu:
+            raise RuntimeError('Model.capture: a graph needs a GPU; call model.to("cuda") first')
+        from fastconv.nn.captured import CapturedStep
+
+        return CapturedStep(self)
+
+    def total_loss(self, found: Sequence[Any]) -> float:
+        """Return the sum of losses that a program gave, weighted."""
+        return self._total(self._numbers(found))
+
+    def _total(self, found: Sequence[Any]) -> float:
         weights = self._loss_weights or (1.0,) * len(found)
-        return sum(weight * loss for weight, loss in zip(weights, found, strict=True))
+        return float(sum(weight * loss for weight, loss in zip(weights, found, strict=True)))
 
-    def _logs(self, program: Program, targets: Sequence[NDArray[Any]], found: Sequence[float]) -> dict[str, float]:
+    def _logs(self, program: Program, targets: Sequence[NDArray[Any]], found: Sequence[Any]) -> dict[str, float]:
+        found = self._numbers(found)
         logs = {"loss": self._total(found)}
         places = [place for place, loss in enumerate(self._losses) if loss is not None]
         for place, target, value in zip(places, targets, found, strict=True):
@@ -155,7 +231,7 @@ class CompiledNetwork(Network):
             if prefix:
                 logs[f"{prefix}loss"] = value
             for name, metric in self._metrics[place].items():
-                logs[prefix + name] = metric(program.outputs[place], target)
+                logs[prefix + name] = metric(program.output_of(place), target)
         return logs
 
     def predict_on_batch(self, x: Arrays) -> Any:
@@ -164,7 +240,7 @@ class CompiledNetwork(Network):
         with self._engine.turn:
             program = self._engine.program(shapes, self._dtype, PREDICT)
             program.load(arrays, self.layout)
-            program.forward()
+            self._run_forward(program)
             results = program.results(self.layout)
         return results[0] if len(results) == 1 else results
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -61,6 +60,7 @@ class Conv2d(Layer):
     """
 
     kind: ClassVar[str] = "conv2d"
+    runs_on_gpu: ClassVar[bool] = True
     fuses_relu: ClassVar[bool] = True
     folds_norm: ClassVar[bool] = True
 
@@ -179,8 +179,13 @@ class Conv2d(Layer):
 
     def fuses_max_pool(self, frame: Frame) -> bool:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
-        possible = not frame.max_pool and own_activation.is_fused(frame)
+        possible = not frame.max_pool and own_activation.is_fused(frame) and not frame.device.on_gpu
         return possible and _core.conv2d_fuses_max_pool(geometry, _dtype_name(frame), algo=self.algorithm(frame))
+
+    def missing_on_gpu(self) -> str | None:
+        if self.algo == "winograd":
+            return "has algo='winograd', and a GPU only direct convolution"
+        return super().missing_on_gpu()
 
     def needs(self, frame: Frame) -> Needs:
         return own_activation.needs(frame, inputs=frame.wants(self.weight))
@@ -204,9 +209,8 @@ class Conv2d(Layer):
 
     def _forward(
         self, geometry: _core.Conv2dShape, frame: Frame, bias: Array | None, folded: FoldedWeight | None = None
-    ) -> Callable[..., None]:
-        return partial(
-            _core.conv2d_forward,
+    ) -> Callable[..., object]:
+        run: Callable[..., object] = frame.bind.conv2d_forward(
             geometry,
             frame.inputs[0],
             self.weight.data if folded is None else folded.weight,
@@ -217,13 +221,14 @@ class Conv2d(Layer):
             algo=self.algorithm(frame),
             max_pool=frame.max_pool,
         )
+        return run
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         folded = None if frame.norm is None else self._foldings.get(self.weight, self._bias, frame.norm)
         run = self._forward(geometry, frame, None if self._bias is None else self._bias.data, folded)
         after = own_activation.forward_calls(frame)
-        if frame.with_backward:
+        if frame.with_backward or frame.device.on_gpu:
             return [run, *after]
         packed = self.packed(geometry, self.algorithm(frame), folded)
         return [lambda: run(packed_weight=packed.array()), *after]
@@ -234,23 +239,27 @@ class Conv2d(Layer):
         calls = own_activation.backward_calls(frame)
         if self._bias is not None and frame.wants(self._bias):
             into, more = self._bias.gradient(), frame.accumulates(self._bias)
-            calls.append(partial(_core.conv2d_backward_bias, grad, into, layout=layout, accumulate=more))
+            calls.append(frame.bind.conv2d_backward_bias(grad, into, layout=layout, accumulate=more))
         if frame.wants(self.weight):
             into, more = self.weight.gradient(), frame.accumulates(self.weight)
-            weight_gradient = self._weight_gradient(geometry, frame.inputs[0], grad, into)
-            calls.append(partial(weight_gradient, layout=layout, algo=algo, accumulate=more))
+            arrays = frame.inputs[0], grad, into
+            calls.append(self._weight_gradient(frame, geometry, *arrays, layout=layout, algo=algo, accumulate=more))
         grad_input: Array | None = frame.grad_inputs[0]
         if grad_input is not None:
-            calls.append(partial(self._input_gradient(geometry, grad, grad_input), layout=layout, algo=algo))
+            calls.append(self._input_gradient(frame, geometry, grad, grad_input, layout=layout, algo=algo))
         return calls
 
     def _weight_gradient(
-        self, geometry: _core.Conv2dShape, images: Array, grad: Array, into: Array
-    ) -> Callable[..., None]:
-        return partial(_core.conv2d_backward_weight, geometry, images, grad, into)
+        self, frame: Frame, geometry: _core.Conv2dShape, images: Array, grad: Array, into: Array, **options: Any
+    ) -> Call:
+        call: Call = frame.bind.conv2d_backward_weight(geometry, images, grad, into, **options)
+        return call
 
-    def _input_gradient(self, geometry: _core.Conv2dShape, grad: Array, into: Array) -> Callable[..., None]:
-        return partial(_core.conv2d_backward_input, geometry, self.weight.data, grad, into)
+    def _input_gradient(
+        self, frame: Frame, geometry: _core.Conv2dShape, grad: Array, into: Array, **options: Any
+    ) -> Call:
+        call: Call = frame.bind.conv2d_backward_input(geometry, self.weight.data, grad, into, **options)
+        return call
 
     @property
     def packed_bytes(self) -> int:
@@ -280,6 +289,8 @@ def conv2d_bytes(
     `transposed`: forward is the gradient of the input, and that is forward. `folded`: bytes of
     weights that a norm was folded into.
     """
+    if frame.device.on_gpu:
+        return frame.device.bind.conv2d_scratch(geometry, frame.with_backward, transposed), 0
     name = _dtype_name(frame)
     passes: list[Literal["forward", "backward_input", "backward_weight"]]
     passes = ["backward_input", "forward"] if transposed else ["forward", "backward_input"]

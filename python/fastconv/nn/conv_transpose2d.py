@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from fastconv._config import Algorithm
 from fastconv.nn import init, own_activation
 from fastconv.nn.conv2d import Conv2d, conv2d_bytes
 from fastconv.nn.folding import FoldedWeight
-from fastconv.nn.frame import Frame, Shape
+from fastconv.nn.frame import Call, Frame, Shape
 from fastconv.nn.packing import PackedWeight
 from fastconv.nn.parameter import Parameter
 from fastconv.ops import arguments
@@ -141,9 +140,8 @@ class ConvTranspose2d(Conv2d):
 
     def _forward(
         self, geometry: _core.Conv2dShape, frame: Frame, bias: Array | None, folded: FoldedWeight | None = None
-    ) -> Callable[..., None]:
-        return partial(
-            _core.conv_transpose2d_forward,
+    ) -> Callable[..., object]:
+        run: Callable[..., object] = frame.bind.conv_transpose2d_forward(
             geometry,
             frame.inputs[0],
             self.weight.data,
@@ -153,14 +151,19 @@ class ConvTranspose2d(Conv2d):
             activation=own_activation.in_kernel(frame),
             algo=self.algorithm(frame),
         )
+        return run
 
     def _weight_gradient(
-        self, geometry: _core.Conv2dShape, images: Array, grad: Array, into: Array
-    ) -> Callable[..., None]:
-        return partial(_core.conv2d_backward_weight, geometry, grad, images, into)
+        self, frame: Frame, geometry: _core.Conv2dShape, images: Array, grad: Array, into: Array, **options: Any
+    ) -> Call:
+        call: Call = frame.bind.conv2d_backward_weight(geometry, grad, images, into, **options)
+        return call
 
-    def _input_gradient(self, geometry: _core.Conv2dShape, grad: Array, into: Array) -> Callable[..., None]:
-        return partial(_core.conv2d_forward, geometry, grad, self.weight.data, None, into)
+    def _input_gradient(
+        self, frame: Frame, geometry: _core.Conv2dShape, grad: Array, into: Array, **options: Any
+    ) -> Call:
+        call: Call = frame.bind.conv2d_forward(geometry, grad, self.weight.data, None, into, **options)
+        return call
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])

@@ -28,6 +28,8 @@ class Dropout(Layer):
 
     kind: ClassVar[str] = "dropout"
     in_place: ClassVar[bool] = True
+    draws = True
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(
         self, p: float = 0.5, *, name: str | None = None, seed: int | np.random.Generator | None = None
@@ -53,13 +55,15 @@ class Dropout(Layer):
         return frame.in_memory(frame.output_shape)
 
     def needs(self, frame: Frame) -> Needs:
-        if not self._drops(frame):
+        if not self._drops(frame) or frame.device.on_gpu:
             return Needs()
         return Needs(buffers={"mask": Buffer(self.mask_shape(frame), frame.dtype)})
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         if not self._drops(frame):
-            return [partial(np.copyto, frame.output, frame.inputs[0])]
+            return [frame.bind.copy(frame.output, frame.inputs[0])]
+        if frame.device.on_gpu:
+            return [self._drop(frame, frame.inputs[0], frame.output)]
         assert frame.generator is not None
         generator, mask = frame.generator, frame.buffers["mask"]
         one, zero = frame.dtype.type(1), frame.dtype.type(0)
@@ -75,12 +79,19 @@ class Dropout(Layer):
 
         return [draw, partial(np.multiply, frame.inputs[0], mask, frame.output)]
 
+    def _drop(self, frame: Frame, source: Array, target: Array) -> Call:
+        """On a GPU: what falls is a function of step and place, computed once more in backward instead of stored."""
+        call: Call = frame.bind.dropout(source, target, self.p, frame.index)
+        return call
+
     def backward_calls(self, frame: Frame) -> list[Call]:
         grad_input: Array | None = frame.grad_inputs[0]
         if grad_input is None:
             return []
         if not self._drops(frame):
-            return [partial(np.copyto, grad_input, frame.grad_output)]
+            return [frame.bind.copy(grad_input, frame.grad_output)]
+        if frame.device.on_gpu:
+            return [self._drop(frame, frame.grad_output, grad_input)]
         return [partial(np.multiply, frame.grad_output, frame.buffers["mask"], grad_input)]
 
 
@@ -96,11 +107,16 @@ class Dropout2d(Dropout):
     """
 
     kind: ClassVar[str] = "dropout2d"
+    runs_on_gpu: ClassVar[bool] = True
 
     def infer_shape(self, *shapes: Shape) -> Shape:
         if len(shapes[0]) != 3:
             raise ValueError(f"{self.label}: input must be (N, C, H, W), got a sample of shape {shapes[0]}")
         return shapes[0]
+
+    def _drop(self, frame: Frame, source: Array, target: Array) -> Call:
+        call: Call = frame.bind.dropout2d(source, target, self.p, frame.index)
+        return call
 
     def mask_shape(self, frame: Frame) -> Shape:
         n, c = frame.output_shape[:2]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv import _core
 from fastconv._config import Algorithm, config
+from fastconv.nn.device import CPU, Device
 from fastconv.nn.frame import Shape
 from fastconv.nn.graph import Graph
 from fastconv.nn.program import Losses, Program
@@ -52,14 +52,19 @@ class Engine:
     ----------
     turn : Turn
         Held while a program runs: calls from several threads take turns.
+    device : Device
+        Where programs run, and their arena lies.
     """
 
-    def __init__(self, graph: Graph, generator: np.random.Generator, algo: Algorithm = "auto") -> None:
+    def __init__(
+        self, graph: Graph, generator: np.random.Generator, algo: Algorithm = "auto", device: Device = CPU
+    ) -> None:
+        self.device = device
         self._algo = algo
         self._graph = graph
         self._generator = generator
         self._programs: OrderedDict[Hashable, Program] = OrderedDict()
-        self._arena: NDArray[np.uint8] = _core.empty_aligned(0)
+        self._arena: NDArray[np.uint8] = device.empty(0)
         self.turn = Turn()
 
     @property
@@ -75,7 +80,7 @@ class Engine:
         key = (tuple(input_shapes), dtype, mode, tuple(losses), frozen, variants)
         program = self._programs.get(key)
         if program is None:
-            program = Program(self._graph, input_shapes, dtype, mode, losses, self._generator)
+            program = Program(self._graph, input_shapes, dtype, mode, losses, self._generator, self.device)
             self._programs[key] = program
             if len(self._programs) > _PROGRAMS:
                 self._programs.popitem(last=False)
@@ -86,7 +91,7 @@ class Engine:
         """Return the program, ready to load and run."""
         program = self.plan(input_shapes, dtype, mode, losses)
         if program.arena_bytes > self._arena.nbytes:
-            self._arena = _allocate(program.arena_bytes)
+            self._arena = _allocate(self.device, program.arena_bytes)
         if not program.is_bound_to(self._arena):
             program.bind(self._arena)
         return program
@@ -94,12 +99,12 @@ class Engine:
     def clear(self) -> None:
         """Forget the programs and give the arena back."""
         self._programs.clear()
-        self._arena = _core.empty_aligned(0)
+        self._arena = self.device.empty(0)
 
 
-def _allocate(nbytes: int) -> NDArray[np.uint8]:
+def _allocate(device: Device, nbytes: int) -> NDArray[np.uint8]:
     try:
-        return _core.empty_aligned(nbytes)
+        return device.empty(nbytes)  # type: ignore[no-any-return]
     except MemoryError:
         raise MemoryError(
             f"Model: no memory for an arena of {nbytes:,} bytes; model.plan(batch) tells what a batch size needs"

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import ClassVar
 
-import numpy as np
-
-from fastconv import _core
 from fastconv.nn.frame import Call, Frame, Shape
 from fastconv.nn.layer import Layer
 
@@ -17,6 +13,7 @@ class Flatten(Layer):
     """(C, H, W) becomes (C*H*W,) in this order, whatever the memory layout: as PyTorch, to exchange weights."""
 
     kind: ClassVar[str] = "flatten"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(self, *, name: str | None = None) -> None:
         super().__init__(name)
@@ -30,13 +27,13 @@ class Flatten(Layer):
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         if self.is_view(frame):
-            return [partial(np.copyto, frame.output, frame.inputs[0].reshape(frame.output_shape))]
-        return [partial(_core.nhwc_to_nchw, frame.inputs[0], frame.output.reshape(frame.input_shapes[0]))]
+            return [frame.bind.copy(frame.output, frame.inputs[0].reshape(frame.output_shape))]
+        return [frame.bind.nhwc_to_nchw(frame.inputs[0], frame.output.reshape(frame.input_shapes[0]))]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         grad_input = frame.grad_inputs[0]
         if grad_input is None:
             return []
         if self.is_view(frame):
-            return [partial(np.copyto, grad_input, frame.grad_output.reshape(grad_input.shape))]
-        return [partial(_core.nchw_to_nhwc, frame.grad_output.reshape(frame.input_shapes[0]), grad_input)]
+            return [frame.bind.copy(grad_input, frame.grad_output.reshape(grad_input.shape))]
+        return [frame.bind.nchw_to_nhwc(frame.grad_output.reshape(frame.input_shapes[0]), grad_input)]

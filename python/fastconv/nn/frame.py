@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv._config import Algorithm
+from fastconv.nn.device import CPU, Device
 from fastconv.nn.parameter import Parameter
 from fastconv.ops.arguments import Array, Layout, memory_shape
 
@@ -69,6 +70,10 @@ class Frame:
         The ReLU's share of backward was done already, by the max pool behind it.
     masks_grad : bool
         The layer (a max pool) does that share for the fused ReLU before it.
+    device : Device
+        Where the arrays lie, and what makes calls on them.
+    index : int
+        The number of the step in its program; with the seed it tells apart what dropout layers draw on a GPU.
     """
 
     input_shapes: tuple[Shape, ...]
@@ -85,6 +90,8 @@ class Frame:
     grad_is_masked: bool = False
     masks_grad: bool = False
     generator: np.random.Generator | None = None
+    device: Device = CPU
+    index: int = 0
 
     inputs: list[Array] = field(default_factory=list)
     output: Array = field(init=False)
@@ -92,6 +99,11 @@ class Frame:
     grad_output: Array = field(init=False)
     grad_inputs: list[Array | None] = field(default_factory=list)  # None: not asked for
     written: set[Parameter] | None = None  # gradients that this pass has written; None: they all add up
+
+    @property
+    def bind(self) -> Any:
+        """The kernels of the device, each of which returns a call on the arrays that it gets."""
+        return self.device.bind
 
     @property
     def batch(self) -> int:

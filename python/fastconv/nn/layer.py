@@ -45,6 +45,8 @@ class Layer:
     in_place: ClassVar[bool] = False  # output may be written over the first input, grad_input over grad_output
     passes_grad: ClassVar[bool] = False  # every grad_input is grad_output itself
     folds_norm: ClassVar[bool] = False  # can take over, for inference, a batch norm that follows it
+    draws: bool = False  # random numbers, in training
+    runs_on_gpu: ClassVar[bool] = False  # there are CUDA kernels for all that it binds
 
     def __init__(self, name: str | None = None, seed: int | np.random.Generator | None = None) -> None:
         self.name = _checked_name(self.kind, name)
@@ -58,9 +60,17 @@ class Layer:
         """Return whether it can store the largest of each 2 x 2 results only, in a run without backward."""
         return False
 
+    def masks_grad_of(self, frame: Frame) -> bool:
+        """Return whether it does so on this frame's device."""
+        return True
+
     def is_scale_and_shift(self, frame: Frame) -> bool:
         """Return whether it only multiplies each channel by a constant and adds another: a `Foldable`."""
         return False
+
+    def missing_on_gpu(self) -> str | None:
+        """Return what a GPU lacks for it, in words; None: nothing."""
+        return None if self.runs_on_gpu else "has no CUDA kernels yet"
 
     @property
     def variant(self) -> Hashable:
@@ -229,6 +239,8 @@ class Layer:
         if fresh:
             self.astype(arrays[0].dtype)
         for parameter in self.parameters().values():
+            if parameter.device.on_gpu:
+                raise RuntimeError(f"{self.label}: on {parameter.device.name} a layer runs in its model only")
             arguments.check_array(self.label, "input", arrays[0], None, parameter.dtype)
         frame = Frame(
             input_shapes=tuple(shapes),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -46,6 +45,7 @@ class Linear(Layer):
     """
 
     kind: ClassVar[str] = "linear"
+    runs_on_gpu: ClassVar[bool] = True
     fuses_relu: ClassVar[bool] = True
     folds_norm: ClassVar[bool] = True
 
@@ -135,8 +135,7 @@ class Linear(Layer):
     def forward_calls(self, frame: Frame) -> list[Call]:
         folded = None if frame.norm is None else self._foldings.get(self.weight, self._bias, frame.norm)
         own_bias = None if self._bias is None else self._bias.data
-        run = partial(
-            _core.linear_forward,
+        run = frame.bind.linear_forward(
             frame.inputs[0],
             self.weight.data if folded is None else folded.weight,
             own_bias if folded is None else folded.bias,
@@ -144,7 +143,7 @@ class Linear(Layer):
             activation=own_activation.in_kernel(frame),
         )
         after = own_activation.forward_calls(frame)
-        if frame.with_backward:
+        if frame.with_backward or frame.device.on_gpu:
             return [run, *after]
         packed = self.packed(folded)
         return [lambda: run(packed_weight=packed.array()), *after]
@@ -154,12 +153,12 @@ class Linear(Layer):
         calls = own_activation.backward_calls(frame)
         if self._bias is not None and frame.wants(self._bias):
             into, more = self._bias.gradient(), frame.accumulates(self._bias)
-            calls.append(partial(_core.linear_backward_bias, grad, into, accumulate=more))
+            calls.append(frame.bind.linear_backward_bias(grad, into, accumulate=more))
         if frame.wants(self.weight):
             into, more = self.weight.gradient(), frame.accumulates(self.weight)
-            calls.append(partial(_core.linear_backward_weight, frame.inputs[0], grad, into, accumulate=more))
+            calls.append(frame.bind.linear_backward_weight(frame.inputs[0], grad, into, accumulate=more))
         if frame.grad_inputs[0] is not None:
-            calls.append(partial(_core.linear_backward_input, self.weight.data, grad, frame.grad_inputs[0]))
+            calls.append(frame.bind.linear_backward_input(self.weight.data, grad, frame.grad_inputs[0]))
         return calls
 
     @property

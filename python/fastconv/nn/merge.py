@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from itertools import accumulate
 from typing import ClassVar
 
-import numpy as np
-
-from fastconv import _core
 from fastconv.nn.frame import Call, Frame, Shape, image_shape
 from fastconv.nn.layer import Layer
 from fastconv.ops.arguments import Array, Pair
@@ -20,6 +16,7 @@ class Add(Layer):
     """Sum of two or more inputs of one shape; the gradient goes to each of them."""
 
     kind: ClassVar[str] = "add"
+    runs_on_gpu: ClassVar[bool] = True
     arity: ClassVar[int | None] = None
     in_place: ClassVar[bool] = True
     passes_grad: ClassVar[bool] = True
@@ -38,11 +35,11 @@ class Add(Layer):
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         first, second, *others = frame.inputs
-        calls: list[Call] = [partial(_core.add, first, second, frame.output)]
-        return calls + [partial(_core.add, frame.output, other, frame.output) for other in others]
+        calls: list[Call] = [frame.bind.add(first, second, frame.output)]
+        return calls + [frame.bind.add(frame.output, other, frame.output) for other in others]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
-        return [partial(np.copyto, grad, frame.grad_output) for grad in frame.grad_inputs if grad is not None]
+        return [frame.bind.copy(grad, frame.grad_output) for grad in frame.grad_inputs if grad is not None]
 
     def flops(self, *shapes: Shape) -> int:
         return (len(shapes) - 1) * math.prod(shapes[0])
@@ -61,6 +58,7 @@ class Concat(Layer):
     """
 
     kind: ClassVar[str] = "concat"
+    runs_on_gpu: ClassVar[bool] = True
     arity: ClassVar[int | None] = None
 
     def __init__(self, *, crop: str | None = None, name: str | None = None) -> None:
@@ -104,13 +102,13 @@ class Concat(Layer):
     def _slices(self, frame: Frame, joined: Array) -> list[Array]:
         """Return one view of `joined` for each input."""
         ends = list(accumulate(shape[1] for shape in frame.input_shapes))
-        axis = 1 if frame.layout == "NCHW" else joined.ndim - 1
-        return np.split(joined, ends[:-1], axis)
+        before = (slice(None),) if frame.layout == "NCHW" else (...,)
+        return [joined[(*before, slice(begin, end))] for begin, end in zip([0, *ends], ends, strict=False)]
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         parts = self._slices(frame, frame.output)
         pairs = enumerate(zip(parts, frame.inputs, strict=True))
-        return [partial(np.copyto, part, self._middle(frame, branch, array)) for branch, (part, array) in pairs]
+        return [frame.bind.copy(part, self._middle(frame, branch, array)) for branch, (part, array) in pairs]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         parts = self._slices(frame, frame.grad_output)
@@ -118,6 +116,6 @@ class Concat(Layer):
         for branch, (grad, part) in enumerate(zip(frame.grad_inputs, parts, strict=True)):
             if grad is not None:
                 middle = self._middle(frame, branch, grad)
-                calls += [partial(grad.fill, 0)] if middle.shape != grad.shape else []
-                calls.append(partial(np.copyto, middle, part))
+                calls += [frame.bind.fill(grad, 0)] if middle.shape != grad.shape else []
+                calls.append(frame.bind.copy(middle, part))
         return calls

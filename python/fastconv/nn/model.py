@@ -91,7 +91,7 @@ class Model(CompiledNetwork):
             with self._engine.turn:
                 program = self._engine.program(shapes, self._dtype, Mode(keep=nodes))
                 program.load(arrays, self.layout)
-                program.forward()
+                self._run_forward(program)
                 return tuple(self._outside(program.value_of(node)) for node in nodes)
 
         x = inputs_in_order("features", x, self.graph)
@@ -168,8 +168,10 @@ class Model(CompiledNetwork):
             program.load(arrays, self.layout)
             if y is not None:
                 program.load_targets(targets, self.layout)
-            program.forward()
-            value = 0.0 if y is None else self._total(program.losses())
+            with self._engine.device.active():
+                program.upload()
+                program.forward()
+                value = 0.0 if y is None else self._total(self._numbers(program.losses()))
             grads = {node: program.seed_of(node) for node in seeds}
             for node, grad in grads.items():
                 if grad is None:  # nothing behind it is asked for; its value is
@@ -180,7 +182,9 @@ class Model(CompiledNetwork):
                 into = grads[node]
                 assert into is not None
                 value += add_term(self.graph.label(node), term, program.value_of(node), into, self.layout)
-            program.backward()
+            program.send_seeds()
+            with self._engine.device.active():
+                program.backward()
             found = tuple(self._outside(program.grad_of(node)) for node in nodes)
         return value, found[0] if only else found
 

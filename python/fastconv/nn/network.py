@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastconv.nn import device as devices
 from fastconv.nn.activation import ReLU
+from fastconv.nn.device import CPU, Device
 from fastconv.nn.engine import Engine
 from fastconv.nn.frame import Shape
 from fastconv.nn.graph import Graph, Node
@@ -59,6 +61,7 @@ class Network:
             layer.astype(self._dtype)
         for name, parameter in self.named_parameters().items():
             parameter.name = name
+            parameter.to(self._engine.device)
         self._built = True
 
     def _require_built(self, what: str) -> None:
@@ -109,10 +112,64 @@ class Network:
 
     def astype(self, dtype: DTypeLike) -> None:
         """Cast all parameters; the optimiser has to start afresh."""
-        self._dtype = float_dtype("Model.astype", dtype)
+        chosen = float_dtype("Model.astype", dtype)
+        if self._engine.device is not CPU and chosen != self._dtype:
+            raise ValueError(f"Model.astype: dtype must be {self._dtype} on {self.device}, got {chosen}")
+        self._dtype = chosen
         for layer in self.graph.layers:
             layer.astype(self._dtype)
         self._engine.clear()
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the graph; it is another one after `to`."""
+        return self._engine
+
+    @property
+    def device(self) -> str:
+        """Where parameters lie and programs run: "cpu", "cuda:0"."""
+        return self._engine.device.name
+
+    def to(self, device: str) -> Self:
+        """Move the model, with its gradients, to a GPU or back; returns the model.
+
+        Batches stay NumPy arrays: they are copied over, and results copied back. An optimiser's state follows at its
+        next step.
+
+        Parameters
+        ----------
+        device : "cpu", "cuda" or "cuda:<number>"
+            "cuda" is the device that is current in CuPy, whose memory and stream are used.
+
+        Raises
+        ------
+        RuntimeError
+            If the CUDA kernels or a GPU are missing (CudaError), or a layer, a loss or an optimiser of the model cannot
+            run there; the text lists them.
+        ImportError
+            If CuPy is missing.
+        ValueError
+            For another name, and a model of float64.
+        """
+        if device != self.device:
+            self._move(devices.get("Model.to", device))
+        return self
+
+    def missing_on_gpu(self) -> list[str]:
+        """Return what keeps the model from a GPU, in words; nothing: it can move."""
+        problems = {self.graph.names[layer]: layer.missing_on_gpu() for layer in self.graph.layers}
+        return [f"layer {name!r} {problem}" for name, problem in problems.items() if problem is not None]
+
+    def _move(self, device: Device) -> None:
+        if device.on_gpu:
+            if self._dtype != np.float32:
+                raise ValueError(f"Model.to: dtype must be float32 on a GPU, got {self._dtype}; call astype first")
+            problems = self.missing_on_gpu()
+            if problems:
+                raise RuntimeError(f"Model.to: cannot run on {device.name}: {'; '.join(problems)}")
+        for parameter in self.parameters():
+            parameter.to(device)
+        self._engine = Engine(self.graph, self._rng, self.algo, device)
 
     @property
     def rng(self) -> np.random.Generator:
@@ -124,12 +181,12 @@ class Network:
         if not isinstance(generator, np.random.Generator):
             raise TypeError(f"Model: rng must be a numpy.random.Generator, got {arguments.describe(generator)}")
         self._rng = generator
-        self._engine = Engine(self.graph, generator, self.algo)
+        self._engine = Engine(self.graph, generator, self.algo, self._engine.device)
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all parameters by name."""
         self._require_built("state_dict")
-        return {name: parameter.data.copy() for name, parameter in self.named_parameters().items()}
+        return {name: parameter.numpy().copy() for name, parameter in self.named_parameters().items()}
 
     def load_state_dict(
         self, state: Mapping[str, Any], strict: bool = True, rename: Rename | Literal["order"] | None = None
@@ -172,7 +229,7 @@ class Network:
         from fastconv.io.safetensors import save_file
 
         self._require_built("save")
-        save_file({name: parameter.data for name, parameter in self.named_parameters().items()}, path)
+        save_file({name: parameter.numpy() for name, parameter in self.named_parameters().items()}, path)
 
     def load(
         self,

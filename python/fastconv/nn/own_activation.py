@@ -7,7 +7,6 @@ where backward reads what went into the function, the kernel stores to a buffer 
 from __future__ import annotations
 
 import math
-from functools import partial
 
 from fastconv import _core
 from fastconv.nn.frame import Buffer, Call, Frame, Needs
@@ -62,7 +61,7 @@ def forward_calls(frame: Frame) -> list[Call]:
     if is_fused(frame):
         return []
     a, b = DEFAULTS.get(frame.activation, (0.0, 0.0))
-    return [partial(_core.activation_forward, frame.activation, target(frame), frame.output, a=a, b=b)]
+    return [frame.bind.activation_forward(frame.activation, target(frame), frame.output, a=a, b=b)]
 
 
 def backward_calls(frame: Frame) -> list[Call]:
@@ -71,13 +70,15 @@ def backward_calls(frame: Frame) -> list[Call]:
     if frame.activation == "none" or frame.grad_is_masked:
         return []
     if frame.activation == "relu":
-        return [partial(_core.relu_backward, grad, frame.output, grad)]
+        return [frame.bind.relu_backward(grad, frame.output, grad)]
     a, b = DEFAULTS.get(frame.activation, (0.0, 0.0))
-    return [partial(_core.activation_backward, frame.activation, grad, target(frame), grad, a=a, b=b)]
+    return [frame.bind.activation_backward(frame.activation, grad, target(frame), grad, a=a, b=b)]
 
 
 def stage_bytes(frame: Frame) -> int:
     """The most that an activation borrows: large results go to memory through a stage for each thread."""
+    if frame.device.on_gpu:
+        return 0
     moved = 3 * math.prod(frame.output_shape) * frame.dtype.itemsize
     return _core.get_num_threads() * _STAGE_BYTES if moved > _STREAMED_BYTES else 0
 

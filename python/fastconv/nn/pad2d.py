@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
-import numpy as np
-
 from fastconv.nn.frame import Call, Frame, Shape, image_shape
 from fastconv.nn.layer import Layer
 from fastconv.ops import arguments
@@ -46,6 +44,7 @@ class Pad(Layer):
     """
 
     kind: ClassVar[str] = "pad"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(
         self, padding: PaddingArgument, mode: str = "constant", value: float = 0.0, *, name: str | None = None
@@ -63,7 +62,18 @@ class Pad(Layer):
         _, _, height, width = frame.input_shapes[0]
         return pad_pieces((height, width), self.padding, self.mode, frame.layout)
 
+    def missing_on_gpu(self) -> str | None:
+        return None if self.mode == "constant" else f"has mode={self.mode!r}, without CUDA kernels yet"
+
+    def _middle(self, frame: Frame, padded: Array) -> Array:
+        """The image within its border."""
+        _, _, height, width = frame.output_shape
+        return padded[crop_part((height, width), self.padding, frame.layout)]
+
     def forward_calls(self, frame: Frame) -> list[Call]:
+        if frame.device.on_gpu:
+            copy = frame.bind.copy(self._middle(frame, frame.output), frame.inputs[0])
+            return [frame.bind.fill(frame.output, self.value), copy]
         value = self.value if self.mode == "constant" else None
         return [
             partial(pad_into, frame.output, frame.inputs[0], self._pieces(frame), self.padding, value, frame.layout)
@@ -73,6 +83,8 @@ class Pad(Layer):
         grad_input = frame.grad_inputs[0]
         if grad_input is None:
             return []
+        if frame.device.on_gpu:
+            return [frame.bind.copy(grad_input, self._middle(frame, frame.grad_output))]
         return [partial(collect_padded, grad_input, frame.grad_output, self._pieces(frame))]
 
 
@@ -93,12 +105,12 @@ class _Crop(Layer):
         return array[crop_part((height, width), amounts, frame.layout)]
 
     def forward_calls(self, frame: Frame) -> list[Call]:
-        return [partial(np.copyto, frame.output, self._part(frame, frame.inputs[0]))]
+        return [frame.bind.copy(frame.output, self._part(frame, frame.inputs[0]))]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
-        calls: list[Call] = [partial(grad.fill, 0) for grad in frame.grad_inputs if grad is not None]
+        calls: list[Call] = [frame.bind.fill(grad, 0) for grad in frame.grad_inputs if grad is not None]
         if frame.grad_inputs[0] is not None:
-            calls.append(partial(np.copyto, self._part(frame, frame.grad_inputs[0]), frame.grad_output))
+            calls.append(frame.bind.copy(self._part(frame, frame.grad_inputs[0]), frame.grad_output))
         return calls
 
 
@@ -114,6 +126,7 @@ class Crop(_Crop):
     """
 
     kind: ClassVar[str] = "crop"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(self, cropping: PaddingArgument, *, name: str | None = None) -> None:
         super().__init__(name)
@@ -132,6 +145,7 @@ class CropLike(_Crop):
     """
 
     kind: ClassVar[str] = "crop_like"
+    runs_on_gpu: ClassVar[bool] = True
     arity: ClassVar[int | None] = 2
 
     def __init__(self, *, name: str | None = None) -> None:

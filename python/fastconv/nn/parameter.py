@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastconv._aligned import aligned_zeros
+from fastconv.nn.device import CPU, Device
 from fastconv.ops.arguments import Array, describe
 
 
@@ -51,6 +51,7 @@ class Parameter:
     __slots__ = (
         "__weakref__",
         "_data",
+        "_device",
         "_draw",
         "_grad",
         "_trainable",
@@ -62,7 +63,8 @@ class Parameter:
 
     def __init__(self, data: Array, name: str = "", trainable: bool = True, *, statistic: bool = False) -> None:
         data = np.asarray(data)
-        self._data: Array = aligned_zeros(data.shape, float_dtype("Parameter", data.dtype))
+        self._device = CPU
+        self._data: Array = CPU.zeros(data.shape, float_dtype("Parameter", data.dtype))
         np.copyto(self._data, data)
         self._grad: Array | None = None
         self._draw: Callable[[], None] | None = None
@@ -97,7 +99,33 @@ class Parameter:
             raise ValueError(f"Parameter {self.name!r}: data must have shape {self._data.shape}, got {value.shape}")
         if value.dtype.kind != "f":
             raise TypeError(f"Parameter {self.name!r}: data must be floating point, got {value.dtype}")
-        np.copyto(self.data, value, casting="same_kind")
+        self._device.put(self.data, value)
+        self.touch()
+
+    def numpy(self) -> Array:
+        """Return the values in host memory: `data` itself on the CPU, a copy of a GPU's."""
+        found: Array = self._device.host(self.data)
+        return found
+
+    @property
+    def device(self) -> Device:
+        """Where values and gradient lie."""
+        return self._device
+
+    def to(self, device: Device) -> None:
+        """Move values and gradient; on a GPU weights of four axes lie channels-last."""
+        if device is self._device:
+            return
+        for array, keep in ((self.data, True), (self._grad, False)):
+            if array is None:
+                continue
+            moved = device.zeros(array.shape, array.dtype)
+            device.put(moved, self._device.host(array))
+            if keep:
+                self._data = moved
+            else:
+                self._grad = moved
+        self._device = device
         self.touch()
 
     def postpone(self, draw: Callable[[], None] | None) -> None:
@@ -119,12 +147,13 @@ class Parameter:
     def gradient(self) -> Array:
         """Return the gradient's array, made of zeros on first use."""
         if self._grad is None:
-            self._grad = aligned_zeros(self._data.shape, self._data.dtype)
+            self._grad = self._device.zeros(self._data.shape, self._data.dtype)
         return self._grad
 
     def zero_grad(self) -> None:
         if self._grad is not None:
-            self._grad.fill(0)
+            with self._device.active():
+                self._device.bind.fill(self._grad, 0)()
 
     @property
     def version(self) -> int:
@@ -139,7 +168,9 @@ class Parameter:
         """Change the dtype; values are cast, the gradient is dropped."""
         chosen = float_dtype("Parameter.astype", dtype)
         if chosen != self._data.dtype:
-            data = aligned_zeros(self._data.shape, chosen)
+            if self._device is not CPU:
+                raise ValueError(f"Parameter {self.name!r}: dtype must be {self._data.dtype} on a GPU, got {chosen}")
+            data: Array = CPU.zeros(self._data.shape, chosen)
             np.copyto(data, self._data, casting="same_kind")
             self._data, self._grad = data, None
             self.touch()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -116,6 +115,7 @@ class MaxPool2d(Pool2d):
     """
 
     kind: ClassVar[str] = "max_pool2d"
+    runs_on_gpu: ClassVar[bool] = True
     can_mask_grad: ClassVar[bool] = True
 
     def __init__(
@@ -134,6 +134,9 @@ class MaxPool2d(Pool2d):
             raise ValueError(f"{self.label}: dilation must be positive, got {self.dilation}")
         windows = self.kernel_size == self.stride == (2, 2) and self.dilation == (1, 1)
         self.halves_maps = windows and self.padding == ((0, 0), (0, 0)) and not self.ceil_mode
+
+    def masks_grad_of(self, frame: Frame) -> bool:
+        return not frame.device.on_gpu or math.prod(self.kernel_size) <= _MOST_TAPS
 
     def needs(self, frame: Frame) -> Needs:
         return _max_needs(frame, frame.output_shape, self.geometry(frame.batch, frame.input_shapes[0][1:]))
@@ -154,7 +157,11 @@ class GlobalMaxPool2d(_GlobalPool2d):
     """Maximum over the whole image: (C, H, W) becomes (C,), or (C, 1, 1) with `keepdims=True`."""
 
     kind: ClassVar[str] = "global_max_pool2d"
+    runs_on_gpu: ClassVar[bool] = True
     can_mask_grad: ClassVar[bool] = True
+
+    def masks_grad_of(self, frame: Frame) -> bool:
+        return not frame.device.on_gpu or math.prod(frame.input_shapes[0][2:]) <= _MOST_TAPS
 
     def needs(self, frame: Frame) -> Needs:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
@@ -193,6 +200,7 @@ class AvgPool2d(Pool2d):
     """
 
     kind: ClassVar[str] = "avg_pool2d"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -216,20 +224,21 @@ class AvgPool2d(Pool2d):
                 raise ValueError(f"{self.label}: divisor_override must be positive, got {divisor_override}")
 
     def forward_calls(self, frame: Frame) -> list[Call]:
-        return [partial(self._run(frame, _core.avg_pool2d_forward), frame.inputs[0], frame.output)]
+        return [self._bound(frame, frame.bind.avg_pool2d_forward, frame.inputs[0], frame.output)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         if frame.grad_inputs[0] is None:
             return []
-        return [partial(self._run(frame, _core.avg_pool2d_backward), frame.grad_output, frame.grad_inputs[0])]
+        return [self._bound(frame, frame.bind.avg_pool2d_backward, frame.grad_output, frame.grad_inputs[0])]
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         return pool_bytes(frame, self.geometry(frame.batch, frame.input_shapes[0][1:]), "avg")
 
-    def _run(self, frame: Frame, kernel: Callable[..., object]) -> partial[object]:
-        return partial(
-            kernel,
+    def _bound(self, frame: Frame, kernel: Callable[..., Call], source: Array, target: Array) -> Call:
+        return kernel(
             self.geometry(frame.batch, frame.input_shapes[0][1:]),
+            source,
+            target,
             layout=frame.layout,
             count_include_pad=self.count_include_pad,
             divisor_override=self.divisor_override,
@@ -240,6 +249,7 @@ class GlobalAvgPool2d(_GlobalPool2d):
     """Average over the whole image: (C, H, W) becomes (C,), or (C, 1, 1) with `keepdims=True`."""
 
     kind: ClassVar[str] = "global_avg_pool2d"
+    runs_on_gpu: ClassVar[bool] = True
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         return pool_bytes(frame, self.geometry(frame.batch, frame.input_shapes[0][1:]), "avg")
@@ -247,14 +257,14 @@ class GlobalAvgPool2d(_GlobalPool2d):
     def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         output = self.pooled(frame, frame.output)
-        return [partial(_core.avg_pool2d_forward, geometry, frame.inputs[0], output, layout=frame.layout)]
+        return [frame.bind.avg_pool2d_forward(geometry, frame.inputs[0], output, layout=frame.layout)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         if frame.grad_inputs[0] is None:
             return []
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         grad = self.pooled(frame, frame.grad_output)
-        return [partial(_core.avg_pool2d_backward, geometry, grad, frame.grad_inputs[0], layout=frame.layout)]
+        return [frame.bind.avg_pool2d_backward(geometry, grad, frame.grad_inputs[0], layout=frame.layout)]
 
 
 _MOST_TAPS = 254  # one byte, of which 255 says that nothing is passed on
@@ -277,8 +287,7 @@ def _is_taps(frame: Frame) -> bool:
 
 def _max_forward(frame: Frame, geometry: _core.Pool2dShape, output: Array) -> Call:
     places = frame.buffers.get("places")
-    return partial(
-        _core.max_pool2d_forward,
+    call: Call = frame.bind.max_pool2d_forward(
         geometry,
         frame.inputs[0],
         output,
@@ -286,6 +295,7 @@ def _max_forward(frame: Frame, geometry: _core.Pool2dShape, output: Array) -> Ca
         layout=frame.layout,
         positive_only=frame.masks_grad and places is not None and _is_taps(frame),
     )
+    return call
 
 
 def _max_backward(frame: Frame, geometry: _core.Pool2dShape, grad: Array, output: Array) -> list[Call]:
@@ -293,8 +303,7 @@ def _max_backward(frame: Frame, geometry: _core.Pool2dShape, grad: Array, output
         return []
     masked_by = output if frame.masks_grad and not _is_taps(frame) else None
     return [
-        partial(
-            _core.max_pool2d_backward,
+        frame.bind.max_pool2d_backward(
             geometry,
             grad,
             frame.buffers["places"],
@@ -309,6 +318,8 @@ def pool_bytes(
     frame: Frame, geometry: _core.Pool2dShape, kind: Literal["max", "avg"], index_bytes: int = 0
 ) -> tuple[int, int]:
     """Return scratch bytes, as `explain` tells them; nothing is packed."""
+    if frame.device.on_gpu:
+        return 0, 0
     name: Literal["float32", "float64"] = "float32" if frame.dtype == np.float32 else "float64"
     forward: Literal["max_forward", "avg_forward"] = "max_forward" if kind == "max" else "avg_forward"
     backward: Literal["max_backward", "avg_backward"] = "max_backward" if kind == "max" else "avg_backward"

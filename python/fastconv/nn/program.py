@@ -7,7 +7,6 @@ bytes beforehand; then `bind`, which makes each view and each call once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +16,7 @@ from fastconv import _core
 from fastconv.losses import Loss
 from fastconv.nn.activation import Softmax
 from fastconv.nn.arena import place
+from fastconv.nn.device import CPU, Device
 from fastconv.nn.frame import Call, Shape
 from fastconv.nn.graph import Graph, Node
 from fastconv.nn.parameter import Parameter
@@ -42,11 +42,13 @@ class Program:
         mode: Mode,
         losses: Losses,
         generator: np.random.Generator,
+        device: Device = CPU,
     ) -> None:
         self.mode = mode
+        self.device = device
         loss_nodes = [loss_node(node, loss) for node, loss in zip(graph.outputs, losses, strict=bool(losses))]
         kept = {*graph.outputs, *mode.keep, *mode.seeds, *(node for node in loss_nodes if node is not None)}
-        steps, self._values = lower(graph, input_shapes, dtype, mode, kept, generator)
+        steps, self._values = lower(graph, input_shapes, dtype, mode, kept, generator, device)
         self.steps = fuse(steps)
         self._sites = [
             LossSite(loss, self._values[node])
@@ -58,7 +60,7 @@ class Program:
         self._inputs = [self._values[node] for node in graph.inputs]
         self._outputs = [self._values[node] for node in graph.outputs]
         sites = [*self._sites, *self._seeds.values()]
-        self.schedule = Schedule(self._inputs, self.steps, sites, dtype, mode.with_backward)
+        self.schedule = Schedule(self._inputs, self.steps, sites, dtype, mode.with_backward, device)
         self.arena_bytes = place(self.schedule.blocks)
         self.parameters = [parameter for layer in graph.layers for parameter in layer.parameters().values()]
         self._storage: list[Array] = []
@@ -68,6 +70,7 @@ class Program:
     def scratch_bytes(self) -> int:
         """The most that a kernel or a loss borrows while it runs; weights that are packed ahead are not borrowed."""
         found = [site.loss.kernel_bytes(site.value.shape) for site in self._sites if site.loss is not None]
+        found = [] if self.device.on_gpu else found
         costs = [step.kernel_bytes for step in self.steps]
         steps = [scratch - (0 if self.mode.with_backward else packed) for scratch, packed in costs]
         return max([0, *(-(-nbytes // 64) * 64 for nbytes in found), *steps])
@@ -87,9 +90,10 @@ class Program:
         the first prediction of a ResNet-18 then took 14 MB more.
         """
         if self.mode.with_parameters:
-            _core.reserve_scratch(self.scratch_bytes)
+            self.device.reserve_scratch(self.scratch_bytes)
         self.arena = arena
         self._storage = [parameter.data for parameter in self.parameters]
+        self._check_devices()
         self._forward: list[Call] = []
         for step in self.steps:
             frame = step.frame
@@ -104,13 +108,33 @@ class Program:
         self._backward = self._bind_backward(arena) if self.mode.with_backward else []
         self._input_arrays = [value.slot.array(arena) for value in self._inputs]
         self._targets = [site.target.array(arena) for site in self._sites]
+        self._make_staging()
         self.outputs = [_channels_first(value, value.slot.array(arena)) for value in self._outputs]
 
-    def _bind_loss(self, site: LossSite, weight: float, arena: NDArray[np.uint8]) -> Callable[[], float]:
+    def _check_devices(self) -> None:
+        for parameter in self.parameters:
+            if parameter.device.name != self.device.name:
+                raise RuntimeError(
+                    f"Model: parameter {parameter.name!r} lies on {parameter.device.name} and the model on "
+                    f"{self.device.name}; a layer of two models moves with the last `to`"
+                )
+
+    def _make_staging(self) -> None:
+        """What a batch is written to by the host: on the CPU the places themselves."""
+        self._input_hosts = [self.device.staging(array) for array in self._input_arrays]
+        self._target_hosts = [self.device.staging(array) for array in self._targets]
+        places, hosts = [*self._input_arrays, *self._targets], [*self._input_hosts, *self._target_hosts]
+        self._uploads = self.device.uploads(list(zip(places, hosts, strict=True)))
+        self._seed_hosts: dict[Node, Array] = {}
+
+    def _bind_loss(self, site: LossSite, weight: float, arena: NDArray[np.uint8]) -> Callable[[], Any]:
         assert site.loss is not None
         buffers = {name: slot.array(arena) for name, slot in site.buffers.items()}
         grad = None if site.grad is None else site.grad.array(arena)
-        loss = site.loss.bind(site.value.slot.array(arena), site.target.array(arena), buffers, grad)
+        arrays = site.value.slot.array(arena), site.target.array(arena), buffers, grad
+        if self.device.on_gpu:
+            return site.loss.bind_on(self.device, *arrays, weight)
+        loss = site.loss.bind(*arrays)
         if weight == 1:
             return loss
 
@@ -124,8 +148,9 @@ class Program:
 
     def _bind_backward(self, arena: NDArray[np.uint8]) -> list[Call]:
         sites = [*self._sites, *self._seeds.values()]
-        calls: list[Call] = [_transfer(item, arena) for site in sites for item in site.after]
-        calls += [partial(slot.array(arena).fill, 0) for slot in self.schedule.zeros]
+        bind = self.device.bind
+        calls: list[Call] = [_transfer(bind, item, arena) for site in sites for item in site.after]
+        calls += [bind.fill(slot.array(arena), 0) for slot in self.schedule.zeros]
         written: set[Parameter] = set()
         for step in reversed(self.steps):
             if step.grad_output is None:
@@ -134,20 +159,22 @@ class Program:
             frame.written = written
             frame.grad_output = step.grad_output.array(arena)
             frame.grad_inputs = [None if slot is None else slot.array(arena) for slot in step.grad_inputs]
-            calls += [_transfer(item, arena) for item in step.before_backward]
+            calls += [_transfer(bind, item, arena) for item in step.before_backward]
             if not step.shares_grad:
                 calls += step.layer.backward_calls(frame)
-            calls += [_transfer(item, arena) for item in step.after_backward]
+            calls += [_transfer(bind, item, arena) for item in step.after_backward]
         if not self.mode.with_parameters:
             return calls
         unreached = [parameter for parameter in self.parameters if parameter.trainable and parameter not in written]
-        return calls + [partial(parameter.gradient().fill, 0) for parameter in unreached]
+        return calls + [bind.fill(parameter.gradient(), 0) for parameter in unreached]
 
     # Running
 
     def load(self, arrays: Sequence[NDArray[Any]], layout: str) -> None:
         """Copy a batch in, cast to the parameters' dtype and laid out channels-last, in one pass."""
-        for inside, array in zip(self._input_arrays, arrays, strict=True):
+        if self._uploads is not None:
+            self._uploads.wait()
+        for inside, array in zip(self._input_hosts, arrays, strict=True):
             if layout == "NHWC" or array.ndim != 4:
                 np.copyto(inside, array, casting="unsafe")
             elif array.dtype == inside.dtype and arguments.is_contiguous(array):
@@ -157,17 +184,45 @@ class Program:
 
     def load_targets(self, targets: Sequence[NDArray[Any]], layout: str) -> None:
         """Check and copy the losses' targets, one for each output that has a loss."""
-        for site, into, target in zip(self._sites, self._targets, targets, strict=True):
+        for site, into, target in zip(self._sites, self._target_hosts, targets, strict=True):
             assert site.loss is not None
             site.loss.load_target(target, site.value.shape, into, layout)
+            if self.device.on_gpu:
+                site.loss.check_target(into, site.value.shape)
+
+    def upload(self) -> None:
+        """Send what was loaded to where it is read; nothing to do on the CPU."""
+        if self._uploads is not None:
+            self._uploads()
 
     def forward(self) -> None:
         for call in self._forward:
             call()
 
-    def losses(self) -> list[float]:
-        """Return the losses, without their weights; with backward this also writes the first gradients."""
+    def losses(self) -> list[Any]:
+        """Return the losses, without their weights; with backward this also writes the first gradients.
+
+        On a GPU they are arrays of one number there, which the next run of the program overwrites.
+        """
         return [loss() for loss in self._losses]
+
+    @property
+    def draws(self) -> bool:
+        """Whether a layer draws random numbers."""
+        return self.mode.training and any(step.layer.draws for step in self.steps)
+
+    def train(self, optimizer: Any, parameters: Sequence[Parameter]) -> list[Any]:
+        """Put all kernels of a step on a GPU's stream, and nothing else: what a graph captures."""
+        self.forward()
+        found = self.losses()
+        self.backward()
+        optimizer.apply(parameters)
+        return found
+
+    def output_of(self, place: int) -> Array:
+        """Return an output, for metrics: a view on the CPU."""
+        found: Array = self.device.host(self.outputs[place])
+        return found
 
     def backward(self) -> None:
         for call in self._backward:
@@ -179,7 +234,10 @@ class Program:
         """Return new arrays with the outputs, 4-D ones in the given layout."""
         found: list[Array] = []
         for value, output in zip(self._outputs, self.outputs, strict=True):
-            if output.ndim == 4 and layout == "NCHW":
+            if self.device.on_gpu:
+                host = self.device.host(output)
+                found.append(np.ascontiguousarray(np.moveaxis(host, 1, -1)) if _turns(output, layout) else host)
+            elif output.ndim == 4 and layout == "NCHW":
                 found.append(np.empty(value.shape, output.dtype))
                 _core.nhwc_to_nchw(np.moveaxis(output, 1, -1), found[-1])
             else:
@@ -187,23 +245,40 @@ class Program:
         return tuple(found)
 
     def value_of(self, node: Node) -> Array:
-        """Return a view of what a node computed; the node is an output or among `mode.keep`."""
+        """Return what a node computed, a view on the CPU; the node is an output or among `mode.keep`."""
         assert self.arena is not None
         value = self._values[node]
-        return _channels_first(value, value.slot.array(self.arena))
+        found: Array = self.device.host(_channels_first(value, value.slot.array(self.arena)))
+        return found
 
     def seed_of(self, node: Node) -> Array | None:
-        """Return a view to write the gradient of a node among `mode.seeds` into; None where nobody wants it."""
+        """Return an array to write the gradient of a node among `mode.seeds` into; None where nobody wants it.
+
+        `send_seeds` follows.
+        """
         site = self._seeds[node]
         assert self.arena is not None
-        return None if site.grad is None else _channels_first(site.value, site.grad.array(self.arena))
+        if site.grad is None:
+            return None
+        found: Array = self.device.host(_channels_first(site.value, site.grad.array(self.arena)))
+        self._seed_hosts[node] = found
+        return found
+
+    def send_seeds(self) -> None:
+        """Bring the seeds to where backward reads them; on the CPU they were written there."""
+        assert self.arena is not None
+        for node, host in self._seed_hosts.items() if self.device.on_gpu else ():
+            site = self._seeds[node]
+            assert site.grad is not None
+            self.device.put(_channels_first(site.value, site.grad.array(self.arena)), host)
 
     def grad_of(self, node: Node) -> Array:
         """Return a view of a gradient among `mode.keep_grad`."""
         value = self._values[node]
         assert self.arena is not None
         assert value.grad is not None
-        return _channels_first(value, value.grad.array(self.arena))
+        found: Array = self.device.host(_channels_first(value, value.grad.array(self.arena)))
+        return found
 
 
 def loss_node(output: Node, loss: Loss | None) -> Node | None:
@@ -222,12 +297,16 @@ def loss_node(output: Node, loss: Loss | None) -> Node | None:
     return output
 
 
+def _turns(output: Array, layout: str) -> bool:
+    return output.ndim == 4 and layout == "NHWC"
+
+
 def _channels_first(value: Value, array: Array) -> Array:
-    return np.moveaxis(array, -1, 1) if len(value.shape) == 4 else array
+    return array.transpose(0, 3, 1, 2) if len(value.shape) == 4 else array
 
 
-def _transfer(item: Transfer, arena: NDArray[np.uint8]) -> Call:
+def _transfer(bind: Any, item: Transfer, arena: NDArray[np.uint8]) -> Call:
     source, target = item.source.array(arena).reshape(-1), item.target.array(arena).reshape(-1)
     if item.add:
-        return partial(_core.add, source, target, target)
-    return partial(np.copyto, target, source)
+        return bind.add(source, target, target)  # type: ignore[no-any-return]
+    return bind.copy(target, source)  # type: ignore[no-any-return]

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar
 
-import numpy as np
-
-from fastconv import _core
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
 from fastconv.ops import arguments
@@ -28,6 +24,7 @@ class Reshape(Layer):
     """
 
     kind: ClassVar[str] = "reshape"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(self, shape: Sequence[int], *, name: str | None = None) -> None:
         super().__init__(name)
@@ -62,15 +59,15 @@ class Reshape(Layer):
 
     def _copy(self, frame: Frame, source: Array, from_shape: Shape, target: Array, to_shape: Shape) -> list[Call]:
         if self.is_view(frame):
-            return [partial(np.copyto, target, source.reshape(target.shape))]
+            return [frame.bind.copy(target, source.reshape(target.shape))]
         if len(from_shape) == 2:
-            return [partial(_core.nchw_to_nhwc, source.reshape(to_shape), target)]
+            return [frame.bind.nchw_to_nhwc(source.reshape(to_shape), target)]
         if len(to_shape) == 2:
-            return [partial(_core.nhwc_to_nchw, source, target.reshape(from_shape))]
+            return [frame.bind.nhwc_to_nchw(source, target.reshape(from_shape))]
         planes = frame.buffers["planes"]
         return [
-            partial(_core.nhwc_to_nchw, source, planes.reshape(from_shape)),
-            partial(_core.nchw_to_nhwc, planes.reshape(to_shape), target),
+            frame.bind.nhwc_to_nchw(source, planes.reshape(from_shape)),
+            frame.bind.nchw_to_nhwc(planes.reshape(to_shape), target),
         ]
 
     def forward_calls(self, frame: Frame) -> list[Call]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastconv.losses import Loss
 from fastconv.nn.arena import Block, Slot
+from fastconv.nn.device import CPU, Device
 from fastconv.nn.frame import Shape
 from fastconv.nn.steps import Step, Transfer, Value
 
@@ -48,11 +49,13 @@ class Schedule:
         sites: Sequence[LossSite],
         dtype: np.dtype[Any],
         with_backward: bool,
+        device: Device = CPU,
     ) -> None:
         self._steps = steps
         self._sites = sites
         self._dtype = dtype
         self._with_backward = with_backward
+        self._device = device
         self._blocks: list[Block] = []
         self._loss_time = len(steps) + 1
         self._end = 2 * len(steps) + 2
@@ -130,7 +133,7 @@ class Schedule:
                 site.target = self._slot(*site.loss.target_buffer(shape, self._dtype), "targets")
                 site.target.use(0)
                 site.target.use(self._loss_time)
-                for name, spec in site.loss.buffers(shape, self._dtype).items():
+                for name, spec in site.loss.buffers_on(self._device, shape, self._dtype).items():
                     site.buffers[name] = self._slot(*spec, "buffers")
                     site.buffers[name].use(self._loss_time)
             value.slot.use(self._loss_time)

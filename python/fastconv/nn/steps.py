@@ -16,6 +16,7 @@ import numpy as np
 from fastconv._config import Algorithm
 from fastconv.nn.activation import ReLU
 from fastconv.nn.arena import Slot
+from fastconv.nn.device import CPU, Device
 from fastconv.nn.folding import Foldable
 from fastconv.nn.frame import Frame, Needs, Shape
 from fastconv.nn.graph import Graph, Node
@@ -105,6 +106,7 @@ def lower(
     mode: Mode,
     kept: Collection[Node],
     generator: np.random.Generator,
+    device: Device = CPU,
 ) -> tuple[list[Step], dict[Node, Value]]:
     """Return the steps of the graph for these input shapes (with batch), and the value of every node."""
     batch = input_shapes[0][0]
@@ -131,6 +133,8 @@ def lower(
             activation=node.layer.activation,
             algo=mode.algo,
             generator=generator,
+            device=device,
+            index=len(steps),
         )
         steps.append(Step(node.layer, frame, inputs, value))
     return steps, values
@@ -168,7 +172,7 @@ def fuse(steps: Sequence[Step]) -> list[Step]:
                 before.frame.output_shape = step.frame.output_shape
                 before.output = step.output  # not a producer any more: nothing else can be fused into it
                 continue
-            if step.layer.can_mask_grad and before.frame.activation == "relu":
+            if step.layer.can_mask_grad and before.frame.activation == "relu" and step.layer.masks_grad_of(step.frame):
                 step.frame.masks_grad = before.frame.grad_is_masked = True
         fused.append(step)
         producers[step.output] = step
@@ -177,6 +181,8 @@ def fuse(steps: Sequence[Step]) -> list[Step]:
 
 def _takes_norm(before: Frame, layer: Layer, step: Step) -> bool:
     free = before.norm is None and before.activation == "none" and not step.frame.with_backward
+    if before.device.on_gpu:
+        return False
     return free and layer.folds_norm and step.layer.is_scale_and_shift(step.frame)
 
 

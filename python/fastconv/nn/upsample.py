@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastconv import _core
 from fastconv.nn.frame import Call, Frame, Shape, image_shape
@@ -34,6 +33,7 @@ class Upsample(Layer):
     """
 
     kind: ClassVar[str] = "upsample"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -53,16 +53,20 @@ class Upsample(Layer):
     def infer_shape(self, *shapes: Shape) -> Shape:
         return self.geometry(1, shapes[0]).output_shape[1:]
 
-    def forward_calls(self, frame: Frame) -> list[Call]:
+    def _bound_geometry(self, frame: Frame) -> Any:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
-        return [partial(_core.resample2d_forward, geometry, frame.inputs[0], frame.output, layout=frame.layout)]
+        return self._resize.arguments(geometry) if frame.device.on_gpu else geometry
+
+    def forward_calls(self, frame: Frame) -> list[Call]:
+        geometry = self._bound_geometry(frame)
+        return [frame.bind.resample2d_forward(geometry, frame.inputs[0], frame.output, layout=frame.layout)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         grad_input = frame.grad_inputs[0]
         if grad_input is None:
             return []
-        geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
-        return [partial(_core.resample2d_backward, geometry, frame.grad_output, grad_input, layout=frame.layout)]
+        geometry = self._bound_geometry(frame)
+        return [frame.bind.resample2d_backward(geometry, frame.grad_output, grad_input, layout=frame.layout)]
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         return stage_bytes(frame), 0
@@ -73,6 +77,8 @@ class Upsample(Layer):
 
 def stage_bytes(frame: Frame) -> int:
     """Scratch of `resample2d`: a row of the image that is read, for each thread."""
+    if frame.device.on_gpu:
+        return 0
     pitches = []
     for shape in (frame.input_shapes[0], frame.output_shape) if frame.with_backward else (frame.input_shapes[0],):
         pixel = shape[1] if frame.layout == "NHWC" else 1

@@ -66,6 +66,10 @@ class Resize:
             size = (math.floor(sizes[0]), math.floor(sizes[1]))
         return _core.Resample2dShape((n, c, h, w), size, self.mode, self.align_corners, self.scale, self.op)
 
+    def arguments(self, shape: _core.Resample2dShape) -> tuple[object, ...]:
+        """Return what the CUDA module makes the same map from."""
+        return shape.input_shape, shape.output_shape[2:], self.mode, self.align_corners, self.scale
+
 
 def resample(
     op: str, shape: _core.Resample2dShape, images: Array, single: bool, order: arg.Layout, out: object

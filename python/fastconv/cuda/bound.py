@@ -1,0 +1,328 @@
+"""The functions of `_core` on CuPy arrays, by the same names and with the same arguments: each returns a call.
+
+The arrays' addresses are looked up once, here; whoever holds a call holds its arrays too. A call reads nothing but the
+stream and the scratch of its device, asks CuPy for nothing and never waits, so that it may be captured in a graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fastconv.cuda.device import CudaDevice
+
+Call = Callable[[], object]
+_TABLE = (np.int32, np.int32, np.float32)  # first, start and weight of a map
+
+
+def _at(array: Any) -> int:
+    """Where a contiguous array begins; a weight (O, C, H, W) lies as (O, H, W, C)."""
+    return 0 if array is None else int(array.data.ptr)
+
+
+def _rows_of(matrix: Any) -> tuple[int, int]:
+    """A matrix (N, F), or an array (N, H, W, C), as rows by columns."""
+    columns = int(matrix.shape[-1])
+    return int(matrix.size) // max(columns, 1), columns
+
+
+class Bound:
+    """Calls for one device; see `fastconv._core` for what each computes. Images are (N, H, W, C)."""
+
+    def __init__(self, device: CudaDevice) -> None:
+        self._device, self._module = device, device.module
+
+    def _call(self, name: str, *arguments: Any, **options: Any) -> Call:
+        function, device = getattr(self._module, name), self._device
+        return lambda: function(*arguments, **options, stream=device.stream)
+
+    def _call_with_scratch(self, nbytes: int, name: str, before: tuple[Any, ...], **options: Any) -> Call:
+        """A call whose last arguments are its workspace and the workspace's bytes."""
+        function, device = getattr(self._module, name), self._device
+        device.reserve_scratch(nbytes)
+        return lambda: function(*before, device.scratch if nbytes else 0, nbytes, **options, stream=device.stream)
+
+    # Convolution
+
+    def _conv2d(self, shape: Any) -> Any:
+        return self._module.Conv2dShape(
+            shape.input_shape, shape.weight_shape, shape.stride, shape.padding, shape.dilation, shape.groups
+        )
+
+    def _dense(self, rows: int, inputs: int, outputs: int) -> Any:
+        """A dense layer is a convolution of one pixel: no cuBLAS, which graphs refuse."""
+        sides = ((0, 0), (0, 0))
+        return self._module.Conv2dShape(
+            (rows, inputs, 1, 1), (outputs, inputs, 1, 1), (1, 1), sides, (1, 1), 1, "linear"
+        )
+
+    def _forward(self, shape: Any, input: Any, weight: Any, bias: Any, output: Any, activation: str) -> Call:
+        return self._call(
+            "conv2d_forward_mma", shape, _at(input), _at(weight), _at(bias), _at(output),
+            dtype="float32", precision="ieee", relu=activation == "relu",
+        )  # fmt: skip
+
+    def _backward_weight(self, shape: Any, input: Any, grad: Any, into: Any, accumulate: bool) -> Call:
+        nbytes = self._module.conv2d_backward_weight_workspace_bytes(shape)
+        before = (shape, _at(input), _at(grad), _at(into))
+        return self._call_with_scratch(nbytes, "conv2d_backward_weight", before, accumulate=accumulate)
+
+    def conv2d_forward(
+        self, shape: Any, input: Any, weight: Any, bias: Any, output: Any, *, activation: str = "none", **_: Any
+    ) -> Call:
+        return self._forward(self._conv2d(shape), input, weight, bias, output, activation)
+
+    def conv2d_backward_input(self, shape: Any, weight: Any, grad_output: Any, grad_input: Any, **_: Any) -> Call:
+        arrays = _at(weight), _at(grad_output), 0, _at(grad_input)
+        return self._call("conv2d_backward_input", self._conv2d(shape), *arrays)
+
+    def conv2d_backward_weight(
+        self, shape: Any, input: Any, grad_output: Any, grad_weight: Any, *, accumulate: bool = False, **_: Any
+    ) -> Call:
+        return self._backward_weight(self._conv2d(shape), input, grad_output, grad_weight, accumulate)
+
+    def conv2d_backward_bias(self, grad_output: Any, grad_bias: Any, *, accumulate: bool = False, **_: Any) -> Call:
+        pixels, channels = _rows_of(grad_output)
+        nbytes = self._module.conv2d_backward_bias_workspace_bytes(pixels, channels)
+        before = (pixels, channels, _at(grad_output), 0, 0, _at(grad_bias))
+        return self._call_with_scratch(nbytes, "conv2d_backward_bias", before, accumulate=accumulate)
+
+    def conv_transpose2d_forward(
+        self, shape: Any, input: Any, weight: Any, bias: Any, output: Any, *, activation: str = "none", **_: Any
+    ) -> Call:
+        """The gradient of a convolution's input; bias and ReLU in a pass of their own."""
+        spread = self.conv2d_backward_input(shape, weight, input, output)
+        if bias is None and activation != "relu":
+            return spread
+        after = self.relu_forward(output, output) if bias is None else self.add_bias(output, bias, output, activation)
+
+        def run() -> None:
+            spread()
+            after()
+
+        return run
+
+    def conv2d_scratch(self, shape: Any, with_backward: bool, transposed: bool = False) -> int:
+        """Bytes of workspace of a layer's passes; `transposed`: forward is the gradient of the input."""
+        if not with_backward:
+            return 0
+        n, channels, height, width = shape.input_shape if transposed else shape.output_shape
+        module = self._module
+        bias: int = module.conv2d_backward_bias_workspace_bytes(n * height * width, channels)
+        weight: int = module.conv2d_backward_weight_workspace_bytes(self._conv2d(shape))
+        return max(bias, weight)
+
+    # Dense layers
+
+    def linear_forward(self, input: Any, weight: Any, bias: Any, output: Any, *, activation: str = "none") -> Call:
+        outputs, inputs = weight.shape
+        return self._forward(self._dense(input.shape[0], inputs, outputs), input, weight, bias, output, activation)
+
+    def linear_backward_input(self, weight: Any, grad_output: Any, grad_input: Any) -> Call:
+        outputs, inputs = weight.shape
+        shape = self._dense(grad_output.shape[0], inputs, outputs)
+        return self._call("conv2d_backward_input", shape, _at(weight), _at(grad_output), 0, _at(grad_input))
+
+    def linear_backward_weight(
+        self, input: Any, grad_output: Any, grad_weight: Any, *, accumulate: bool = False
+    ) -> Call:
+        outputs, inputs = grad_weight.shape
+        shape = self._dense(input.shape[0], inputs, outputs)
+        return self._backward_weight(shape, input, grad_output, grad_weight, accumulate)
+
+    def linear_backward_bias(self, grad_output: Any, grad_bias: Any, *, accumulate: bool = False) -> Call:
+        return self.conv2d_backward_bias(grad_output, grad_bias, accumulate=accumulate)
+
+    # Pooling
+
+    def _pool2d(self, shape: Any) -> Any:
+        return self._module.Pool2dShape(
+            shape.input_shape, shape.kernel_size, shape.stride, shape.padding, shape.dilation, shape.ceil_mode
+        )
+
+    def max_pool2d_forward(
+        self, shape: Any, input: Any, output: Any, indices: Any, *, positive_only: bool = False, **_: Any
+    ) -> Call:
+        return self._call(
+            "max_pool2d_forward", self._pool2d(shape), _at(input), _at(output), **_places(indices),
+            positive_only=positive_only,
+        )  # fmt: skip
+
+    def max_pool2d_backward(self, shape: Any, grad_output: Any, indices: Any, grad_input: Any, **_: Any) -> Call:
+        return self._call(
+            "max_pool2d_backward", self._pool2d(shape), _at(grad_output), **_places(indices), grad_input=_at(grad_input)
+        )
+
+    def avg_pool2d_forward(
+        self,
+        shape: Any,
+        input: Any,
+        output: Any,
+        *,
+        count_include_pad: bool = True,
+        divisor_override: int = 0,
+        **_: Any,
+    ) -> Call:
+        options = {"count_include_pad": count_include_pad, "divisor_override": divisor_override}
+        return self._call("avg_pool2d_forward", self._pool2d(shape), _at(input), _at(output), **options)
+
+    def avg_pool2d_backward(
+        self,
+        shape: Any,
+        grad_output: Any,
+        grad_input: Any,
+        *,
+        count_include_pad: bool = True,
+        divisor_override: int = 0,
+        **_: Any,
+    ) -> Call:
+        options = {"count_include_pad": count_include_pad, "divisor_override": divisor_override}
+        return self._call("avg_pool2d_backward", self._pool2d(shape), _at(grad_output), _at(grad_input), **options)
+
+    # Batch norm; group and layer norm have no kernels here yet
+
+    def norm_scratch(self, shape: tuple[int, ...]) -> int:
+        return int(self._module.batch_norm_workspace_bytes(math.prod(shape[:-1]), shape[-1]))
+
+    def norm_forward(
+        self, input: Any, weight: Any, bias: Any, output: Any, stats: Any, *, running_mean: Any, running_var: Any,
+        training: bool, momentum: float, eps: float, activation: str, **_: Any,
+    ) -> Call:  # fmt: skip
+        rows, columns = _rows_of(input)
+        arrays = [_at(array) for array in (input, weight, bias, output, stats, running_mean, running_var)]
+        options = {"training": training, "momentum": momentum, "eps": eps, "relu": activation == "relu"}
+        nbytes = self.norm_scratch(input.shape)
+        return self._call_with_scratch(nbytes, "batch_norm_forward", (*arrays, rows, columns), **options)
+
+    def norm_backward(
+        self, grad_output: Any, input: Any, stats: Any, weight: Any, bias: Any, grad_input: Any, grad_weight: Any,
+        grad_bias: Any, *, training: bool, activation: str, accumulate: bool, **_: Any,
+    ) -> Call:  # fmt: skip
+        rows, columns = _rows_of(input)
+        given = grad_output, input, stats, weight, bias, grad_input, grad_weight, grad_bias
+        arrays = [_at(array) for array in given]
+        options = {"training": training, "relu": activation == "relu", "accumulate": accumulate}
+        nbytes = self.norm_scratch(input.shape)
+        return self._call_with_scratch(nbytes, "batch_norm_backward", (*arrays, rows, columns), **options)
+
+    # Resampling; `shape` is what `Resize.arguments` gives: of `resample2d_tables` all but the last
+
+    def resample2d_forward(self, shape: Any, input: Any, output: Any, **_: Any) -> Call:
+        return self._resample2d(shape, input, output, backward=False)
+
+    def resample2d_backward(self, shape: Any, grad_output: Any, grad_input: Any, **_: Any) -> Call:
+        return self._resample2d(shape, grad_output, grad_input, backward=True)
+
+    def _resample2d(self, shape: Any, source: Any, target: Any, backward: bool) -> Call:
+        """The maps of rows and columns are tables on the device, made here and held by the call."""
+        tables = [
+            [self._device.constant(np.frombuffer(values, dtype)) for values, dtype in zip(axis, _TABLE, strict=True)]
+            for axis in self._module.resample2d_tables(*shape, backward)
+        ]
+        rows, columns = ([_at(values) for values in axis] for axis in tables)
+        n, height, width, channels = source.shape
+        size = tuple(target.shape[1:3])
+        run = self._call("resample2d", _at(source), _at(target), (n, height, width, channels), size, rows, columns)
+        return _holding(run, tables)
+
+    # Element by element
+
+    def activation_forward(self, function: str, input: Any, output: Any, *, a: float = 0.0, b: float = 0.0) -> Call:
+        return self._call("activation_forward", function, _at(input), _at(output), input.size, a=a, b=b)
+
+    def activation_backward(
+        self, function: str, grad_output: Any, saved: Any, grad_input: Any, *, a: float = 0.0, b: float = 0.0
+    ) -> Call:
+        arrays = _at(grad_output), _at(saved), _at(grad_input)
+        return self._call("activation_backward", function, *arrays, saved.size, a=a, b=b)
+
+    def scale(self, array: Any, factor: float) -> Call:
+        """array *= factor."""
+        return self.activation_forward("scale", array, array, a=factor)
+
+    def add_bias(self, input: Any, bias: Any, output: Any, activation: str = "none") -> Call:
+        rows, columns = _rows_of(input)
+        return self._call("add_bias", _at(input), _at(bias), _at(output), rows, columns, relu=activation == "relu")
+
+    def softmax_forward(self, input: Any, output: Any) -> Call:
+        return self._call("softmax_forward", _at(input), _at(output), *_rows_of(input))
+
+    def softmax_backward(self, grad_output: Any, output: Any, grad_input: Any) -> Call:
+        arrays = _at(grad_output), _at(output), _at(grad_input)
+        return self._call("softmax_backward", *arrays, *_rows_of(output))
+
+    def relu_forward(self, input: Any, output: Any) -> Call:
+        return self._call("relu_forward", _at(input), _at(output), 0, input.size)
+
+    def relu_backward(self, grad_output: Any, output: Any, grad_input: Any) -> Call:
+        return self._call("relu_backward_output", _at(grad_output), _at(output), _at(grad_input), output.size)
+
+    def add(self, a: Any, b: Any, output: Any) -> Call:
+        return self._call("add", _at(a), _at(b), _at(output), output.size)
+
+    def fill(self, array: Any, value: float) -> Call:
+        """Of an array that lies without gaps, in any order of its axes."""
+        return self._call("fill", _at(array), value, array.size)
+
+    def copy(self, output: Any, input: Any) -> Call:
+        """Of two arrays of one shape, each of which may be a part of a larger one."""
+        if _at(input) == _at(output):  # a layer that works in place
+            return lambda: None
+        if input.flags.c_contiguous and output.flags.c_contiguous:
+            return self._call("copy", _at(input), _at(output), input.size)
+        shape, *steps = _as_images(input, output)
+        return self._call("strided_copy", _at(input), _at(output), shape, *steps)
+
+    def dropout(self, input: Any, output: Any, p: float, seed: int) -> Call:
+        """What falls follows from `seed` and the device's counter: backward is the same call."""
+        counter = self._device.dropout_counter
+        return self._call(
+            "dropout", _at(input), _at(output), input.size, p=p, seed=seed, offset=0, counter=_at(counter)
+        )
+
+    def dropout2d(self, input: Any, output: Any, p: float, seed: int) -> Call:
+        n, height, width, channels = input.shape
+        options = {"p": p, "seed": seed, "offset": 0, "counter": _at(self._device.dropout_counter)}
+        return self._call("dropout2d", _at(input), _at(output), n, height * width, channels, **options)
+
+    def nchw_to_nhwc(self, input: Any, output: Any) -> Call:
+        n, c, h, w = input.shape
+        return self._call("transpose", _at(input), _at(output), 4, n, c, h * w)
+
+    def nhwc_to_nchw(self, input: Any, output: Any) -> Call:
+        n, h, w, c = input.shape
+        return self._call("transpose", _at(input), _at(output), 4, n, h * w, c)
+
+    # Losses
+
+    def softmax_cross_entropy(
+        self, logits: Any, labels: Any, weight: Any, workspace: Any, loss: Any, grad: Any, **options: Any
+    ) -> Call:
+        rows, classes = _rows_of(logits)
+        arrays = _at(workspace), _at(loss), _at(grad)
+        return self._call(
+            "softmax_cross_entropy", _at(logits), _at(labels), 8, _at(weight), rows, classes, *arrays, **options
+        )
+
+
+def _as_images(*arrays: Any) -> tuple[Any, ...]:
+    """The shape (n, h, w, c) of arrays (..., c), and the steps of each in elements; rows are images of one pixel."""
+    shape = arrays[0].shape
+    if len(shape) == 2:
+        return (1, 1, *shape), *((0, 0, array.strides[0] // array.itemsize) for array in arrays)
+    return shape, *(tuple(stride // array.itemsize for stride in array.strides[:3]) for array in arrays)
+
+
+def _holding(run: Call, memory: Any) -> Call:
+    """The call, which keeps alive what it has only addresses of."""
+    return lambda held=memory: run()  # type: ignore[misc]
+
+
+def _places(indices: Any) -> dict[str, int]:
+    """Where maxima were: tap numbers of one byte, or int32 indices."""
+    taps = indices is not None and indices.dtype.itemsize == 1
+    return {"taps": _at(indices) if taps else 0, "indices": 0 if taps else _at(indices)}

@@ -1,0 +1,139 @@
+"""Where a model computes: who owns its memory, and who has the kernels.
+
+The engine and the layers ask for memory and calls here and nowhere else. On the CPU a call is a function of `_core`
+with its arrays; on a GPU `fastconv.cuda.device` makes the same calls, by the same names, on addresses.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastconv import _core
+from fastconv._aligned import aligned_zeros
+from fastconv.ops.arguments import describe
+
+
+class Device(Protocol):
+    """What a model needs of the place where it runs. Arrays are NumPy's on the CPU, CuPy's on a GPU.
+
+    Attributes
+    ----------
+    name : str
+        "cpu", "cuda:0".
+    on_gpu : bool
+    bind : object
+        Has the functions of `_core`, and `copy`, `fill` and a few more, each of which takes the arguments and returns a
+        call that is ready to run, any number of times.
+    steps : object
+        Has sgd_step, rmsprop_step and adam_step of `_core`, which run at once.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def on_gpu(self) -> bool: ...
+    @property
+    def bind(self) -> Any: ...
+    @property
+    def steps(self) -> Any: ...
+
+    def empty(self, nbytes: int) -> Any:
+        """Return an array of bytes, aligned to 64."""
+
+    def zeros(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Any:
+        """Return a new array of a parameter's shape; one of four axes lies channels-last on a GPU."""
+
+    def put(self, into: Any, values: NDArray[Any]) -> None:
+        """Copy values from the host, cast to the dtype that is there."""
+
+    def host(self, array: Any) -> Any:
+        """Return a NumPy array with these values: a copy, on the CPU the array itself."""
+
+    def staging(self, array: Any) -> NDArray[Any]:
+        """Return the host's side of an input: on the CPU the array itself."""
+
+    def uploads(self, pairs: Sequence[tuple[Any, NDArray[Any]]]) -> Any:
+        """Return what copies the host's sides over, by `wait()` before they are written and a call after; or None."""
+
+    def reserve_scratch(self, nbytes: int) -> None:
+        """Make room for what a kernel borrows."""
+
+    def begin_step(self, optimizer: Any, generator: np.random.Generator | None) -> None:
+        """Write what changes from step to step where the kernels read it: rate, number, what dropout draws from."""
+
+    def active(self) -> AbstractContextManager[object]:
+        """Return what surrounds the calls of a program."""
+
+
+class _CpuCalls:
+    """Calls of `_core`: ``bind.add(a, b, c)`` is ``partial(_core.add, a, b, c)``."""
+
+    copy = staticmethod(partial(partial, np.copyto))
+
+    @staticmethod
+    def fill(array: NDArray[Any], value: float) -> Any:
+        return partial(array.fill, value)
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(partial, getattr(_core, name))
+
+
+class _Cpu:
+    name = "cpu"
+    on_gpu = False
+    bind: Any = _CpuCalls()
+    steps: Any = _core
+
+    def empty(self, nbytes: int) -> Any:
+        return _core.empty_aligned(nbytes)
+
+    def zeros(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Any:
+        return aligned_zeros(tuple(shape), dtype)
+
+    def put(self, into: Any, values: NDArray[Any]) -> None:
+        np.copyto(into, values, casting="same_kind")
+
+    def host(self, array: Any) -> Any:
+        return array
+
+    def staging(self, array: Any) -> NDArray[Any]:
+        return array  # type: ignore[no-any-return]
+
+    def uploads(self, pairs: Sequence[tuple[Any, NDArray[Any]]]) -> None:
+        return None
+
+    def reserve_scratch(self, nbytes: int) -> None:
+        _core.reserve_scratch(nbytes)
+
+    def begin_step(self, optimizer: Any, generator: np.random.Generator | None) -> None:
+        pass
+
+    def active(self) -> AbstractContextManager[object]:
+        return _nothing
+
+    def __repr__(self) -> str:
+        return "<cpu>"
+
+
+_nothing = nullcontext()
+CPU: Device = _Cpu()
+
+
+def get(op: str, name: object) -> Device:
+    """Return the device "cpu", "cuda" (the one that is current in CuPy) or "cuda:<number>"."""
+    if not isinstance(name, str):
+        raise TypeError(f"{op}: device must be 'cpu', 'cuda' or 'cuda:<number>', got {describe(name)}")
+    kind, colon, number = name.partition(":")
+    if name == "cpu":
+        return CPU
+    if kind != "cuda" or (colon and not number.isdecimal()):
+        raise ValueError(f"{op}: device must be 'cpu', 'cuda' or 'cuda:<number>', got {name!r}")
+    found: Device = importlib.import_module("fastconv.cuda.device").CudaDevice(op, int(number) if colon else None)
+    return found
