@@ -195,7 +195,8 @@ def compile_with(bug: Bug, folder: Path) -> Path:
     first = next(i for i, word in enumerate(command) if word.startswith("-I"))
     command.insert(first, f"-I{folder}")
     subprocess.run(command, cwd=build, check=True)
-    objects = [str(build / c["output"]) for c in commands if c is not entry and (build / c["output"]).exists()]
+    outputs = [build / c["output"] for c in commands if c is not entry and c["output"].endswith(".o")]
+    objects = [str(output) for output in outputs if output.exists()]
     library = folder / f"{cuda_emulator.NAME}{sysconfig.get_config_var('EXT_SUFFIX')}"
     cache = (build / "CMakeCache.txt").read_text().splitlines()
     compiler = next(line.partition("=")[2] for line in cache if line.startswith("CMAKE_CXX_COMPILER:"))

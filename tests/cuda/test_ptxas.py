@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import pytest
 
+pytestmark = pytest.mark.timeout(3600)  # the first time compiles everything
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "ptxas"
 ARCHITECTURES = ("75", "80", "90a")
