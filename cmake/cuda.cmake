@@ -15,6 +15,11 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/batch_norm.cu
     csrc/cuda/conv2d_backward_bias.cu
     csrc/cuda/conv2d_backward_input.cu
+    csrc/cuda/conv2d_backward_input_mma_bfloat16.cu
+    csrc/cuda/conv2d_backward_input_mma_float16.cu
+    csrc/cuda/conv2d_backward_input_mma_tf32.cu
+    csrc/cuda/conv2d_backward_input_mma_tf32x3.cu
+    csrc/cuda/conv2d_backward_mma.cu
     csrc/cuda/conv2d_backward_weight.cu
     csrc/cuda/conv2d_forward.cu
     csrc/cuda/conv2d_kind.cu
@@ -40,6 +45,7 @@ set(FASTCONV_CUDA_SOURCES
 set(FASTCONV_CUDA_HOPPER_SOURCES)
 set(FASTCONV_CUDA_BINDINGS
     csrc/cuda/bindings/bind_conv2d.cpp
+    csrc/cuda/bindings/bind_conv2d_backward.cpp
     csrc/cuda/bindings/bind_conv2d_mma.cpp
     csrc/cuda/bindings/bind_elementwise.cpp
     csrc/cuda/bindings/bind_layers.cpp

@@ -58,3 +58,33 @@ def as_numbers(a: NDArray[np.generic], dtype: str) -> NDArray[np.float64]:
     if dtype == "bfloat16":
         return (a.view(np.uint16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     return a.view(dtype).astype(np.float64)
+
+
+def stored(a: NDArray[np.floating], dtype: str) -> NDArray[np.generic]:
+    """As `as_bits`, in the dtype that a GPU array of it has."""
+    return as_bits(a, dtype).view(STORED[dtype])
+
+
+def poisoned(shape: tuple[int, ...], dtype: str) -> NDArray[np.generic]:
+    return np.full(shape, -1, f"i{STORED[dtype].itemsize}").view(STORED[dtype])  # all ones: NaN
+
+
+def same_bits(a: NDArray[np.generic], b: NDArray[np.generic]) -> bool:
+    return a.tobytes() == b.tobytes()
+
+
+def bits_of(passes: NDArray[np.generic]) -> NDArray[np.uint32]:
+    """The mask of an array of booleans: bit i % 32 of word i / 32."""
+    padded = np.zeros(-(-passes.size // 32) * 32, bool)
+    padded[: passes.size] = passes.ravel()
+    return np.packbits(padded, bitorder="little").view(np.uint32)
+
+
+# On tensor cores: dtype and precision, and the relative error that a result may have in the 2-norm.
+KINDS = {
+    ("float32", "tf32"): 5e-4,
+    ("float32", "tf32x3"): 4e-6,
+    ("float16", None): 1e-3,
+    ("bfloat16", None): 4e-3,
+}
+NAMES = [precision or dtype for dtype, precision in KINDS]

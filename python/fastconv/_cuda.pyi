@@ -75,10 +75,21 @@ def stem_conv2d_forward(
     """planar: the input lies as (N, C, H, W); all else as for conv2d_forward."""
 
 def conv2d_backward_input(
-    shape: Conv2dShape, weight: int, grad_output: int, mask: int, grad_input: int, *, stream: int
+    shape: Conv2dShape,
+    weight: int,
+    grad_output: int,
+    mask: int,
+    grad_input: int,
+    *,
+    dtype: str,
+    precision: str,
+    stream: int,
 ) -> None:
-    """mask: one bit per element of grad_input, which is 0 where it is not set."""
+    """mask: one bit per element of grad_input, which is 0 where it is not set. Types as for conv2d_forward_mma."""
 
+def conv2d_backward_input_choice(
+    shape: Conv2dShape, *, dtype: str, precision: str, aligned: bool, compute_capability: int
+) -> str: ...
 def conv2d_backward_weight_workspace_bytes(shape: Conv2dShape) -> int: ...
 def conv2d_backward_weight(
     shape: Conv2dShape,

@@ -10,7 +10,7 @@ import pytest
 
 import reference
 from conv2d_cases import Geometry
-from cuda_cases import relative_error, to_nchw, to_nhwc
+from cuda_cases import bits_of, relative_error, to_nchw, to_nhwc
 from fastconv import cuda
 
 IEEE = 2e-6  # relative error that float32 may have
@@ -34,13 +34,6 @@ CASES = [
     Geometry(12, 8, (5, 6), (3, 3), batch=0),
 ]
 SLICED = CASES[11]
-
-
-def bits_of(passes: np.ndarray) -> np.ndarray:
-    """The mask of an array of booleans: bit i % 32 of word i / 32."""
-    padded = np.zeros(-(-passes.size // 32) * 32, bool)
-    padded[: passes.size] = passes.ravel()
-    return np.packbits(padded, bitorder="little").view(np.uint32)
 
 
 def poisoned(shape: tuple[int, ...]) -> np.ndarray:

@@ -10,18 +10,9 @@ import pytest
 
 import reference
 from conv2d_cases import Geometry
-from cuda_cases import STORED, as_bits, as_numbers, relative_error, to_nchw, to_nhwc
+from cuda_cases import KINDS, NAMES, as_numbers, poisoned, relative_error, same_bits, stored, to_nchw, to_nhwc
 from fastconv import cuda
 from fastconv.cuda.conv2d import geometry as judge
-
-# dtype and precision, and the relative error that the result may have in the 2-norm.
-KINDS = {
-    ("float32", "tf32"): 5e-4,
-    ("float32", "tf32x3"): 4e-6,
-    ("float16", None): 1e-3,
-    ("bfloat16", None): 4e-3,
-}
-NAMES = [precision or dtype for dtype, precision in KINDS]
 
 # Tiles are 128 rows by 32, 64 or 128 columns, slabs 32 (float32) or 64 elements deep; copies take 4 or 8 channels.
 WHOLE_PIECES = [
@@ -45,10 +36,6 @@ CASES = [*WHOLE_PIECES, *ELEMENT_BY_ELEMENT, *(MORE if os.environ.get("FASTCONV_
 PLAIN = Geometry(16, 40, (6, 5), (3, 3), padding=((1, 1), (1, 1)))
 
 
-def stored(a: np.ndarray, dtype: str) -> np.ndarray:
-    return as_bits(a, dtype).view(STORED[dtype])
-
-
 def arrays(geometry: Geometry, dtype: str, rng: np.random.Generator) -> list[np.ndarray]:
     """Images and weights as on the GPU, and a bias."""
     shapes = geometry.input_shape, geometry.weight_shape
@@ -62,14 +49,6 @@ def expected(geometry: Geometry, dtype: str, x: np.ndarray, w: np.ndarray, b: np
     bias = None if b is None else as_numbers(b, dtype)
     images, weights = to_nchw(as_numbers(x, dtype)), to_nchw(as_numbers(w, dtype))
     return to_nhwc(reference.conv2d(images, weights, bias, g.stride, g.padding, g.dilation, g.groups))
-
-
-def poisoned(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    return np.full(shape, -1, f"i{STORED[dtype].itemsize}").view(STORED[dtype])  # all ones: NaN
-
-
-def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.tobytes() == b.tobytes()
 
 
 @pytest.mark.parametrize("geometry", CASES, ids=str)

@@ -37,19 +37,6 @@ Buffer workspace_buffer(const char* op, Address workspace, std::int64_t bytes, s
   return buffer<float>(op, "workspace", workspace, ceil_div(needed, static_cast<std::int64_t>(sizeof(float))));
 }
 
-void backward_input(const Conv2dShape& shape, Address weight, Address grad_output, Address mask, Address grad_input,
-                    Address stream) {
-  const char* op = "conv2d_backward_input";
-  const Buffer w = buffer<float>(op, "weight", weight, count(shape.weight_shape()));
-  const Buffer gy = buffer<float>(op, "grad_output", grad_output, count(shape.output_shape()));
-  const Buffer bits = mask_buffer(op, mask, count(shape.input_shape()));
-  const Buffer gx = buffer<float>(op, "out", grad_input, count(shape.input_shape()));
-  for (const Buffer& read : {w, gy, bits}) check_no_overlap(op, gx, read);
-  const py::gil_scoped_release release;
-  conv2d_backward_input(shape, pointer<float>(w), pointer<float>(gy), pointer<std::uint32_t>(bits), pointer<float>(gx),
-                        as_stream(stream));
-}
-
 void backward_weight(const Conv2dShape& shape, Address input, Address grad_output, Address grad_weight,
                      Address workspace, std::int64_t workspace_bytes, bool accumulate, Address stream) {
   const char* op = "conv2d_backward_weight";
@@ -93,8 +80,6 @@ void backward_bias(std::int64_t pixels, std::int64_t channels, Address grad_outp
 void bind_conv2d(py::module_& m) {
   m.def("conv2d_forward", &forward, py::arg("shape"), py::arg("input"), py::arg("weight"), py::arg("bias"),
         py::arg("output"), py::kw_only(), py::arg("relu"), py::arg("stream"));
-  m.def("conv2d_backward_input", &backward_input, py::arg("shape"), py::arg("weight"), py::arg("grad_output"),
-        py::arg("mask"), py::arg("grad_input"), py::kw_only(), py::arg("stream"));
   m.def("conv2d_backward_weight_workspace_bytes", &conv2d_backward_weight_workspace_bytes, py::arg("shape"));
   m.def("conv2d_backward_weight", &backward_weight, py::arg("shape"), py::arg("input"), py::arg("grad_output"),
         py::arg("grad_weight"), py::arg("workspace"), py::arg("workspace_bytes"), py::kw_only(), py::arg("accumulate"),

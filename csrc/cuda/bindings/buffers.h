@@ -56,6 +56,7 @@ inline Stream as_stream(Address stream) { return reinterpret_cast<Stream>(stream
 void bind_runtime(py::module_& m);
 void bind_shapes(py::module_& m);
 void bind_conv2d(py::module_& m);
+void bind_conv2d_backward(py::module_& m);
 void bind_conv2d_mma(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_layers(py::module_& m);

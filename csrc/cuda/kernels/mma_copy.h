@@ -8,7 +8,8 @@
 namespace fastconv {
 namespace cuda {
 
-constexpr bool whole_pieces(int copy_bytes) { return copy_bytes == kPieceBytes; }
+template <int copy_bytes>
+constexpr bool kWholePieces = copy_bytes == kPieceBytes;
 
 // One piece; read(e) is where its element e lies, or negative for a zero. What is narrower than the narrowest
 // asynchronous copy is stored at once.
@@ -35,7 +36,7 @@ FASTCONV_DEVICE void copy_elements(unsigned char* piece, const T* from, const Re
 // neighbours of one line, so that it has to remember one line only.
 template <class Operand, int kBytes>
 struct DepthCopies {
-  static constexpr bool kWhole = whole_pieces(kBytes);
+  static constexpr bool kWhole = kWholePieces<kBytes>;
   static constexpr int kLines = kWhole ? Operand::kCopies : 1;
   static constexpr int kThreadsOfLine = kWhole ? Operand::kPieces : kMmaThreads / Operand::kLines;
 
@@ -49,10 +50,10 @@ template <class Operand, int kBytes, class T, class Read>
 FASTCONV_DEVICE void copy_lines(unsigned char* slab, const T* from, const Read& read) {
   const int depth = thread_x() / Operand::kPieces;
   unsigned char* const to = slab + Operand::place(depth, thread_x() % Operand::kPieces);
-  FASTCONV_UNROLL_BY(whole_pieces(kBytes) ? Operand::kCopies : 1)
+  FASTCONV_UNROLL_BY(kWholePieces<kBytes> ? Operand::kCopies : 1)
   for (int i = 0; i < Operand::kCopies; ++i) {
     const int at_depth = depth + i * Operand::kAtOnce;
-    if constexpr (whole_pieces(kBytes)) {
+    if constexpr (kWholePieces<kBytes>) {
       const std::int64_t at = read(at_depth, 0);
       cp_async<kPieceBytes>(to + i * Operand::kApart, from + (at < 0 ? 0 : at), at >= 0);
     } else {

@@ -63,6 +63,19 @@ def output_shape(shape: Any) -> tuple[int, int, int, int]:
     return n, oh, ow, o
 
 
+def _first(op: str, name: str, value: Any, ndim: int | None) -> tuple[arrays.View, str]:
+    """The array whose dtype all others must have, and that dtype."""
+    found = arrays.look(op, name, value)
+    dtype = found.dtype if found.dtype in ("float16", "bfloat16") else "float32"
+    return arrays.view(op, name, found, ndim, dtype), dtype
+
+
+def _precision(op: str, precision: object) -> str:
+    if precision is not None and not isinstance(precision, str):
+        raise TypeError(f"{op}: precision must be a str or None, got {arg.describe(precision)}")
+    return precision or ""
+
+
 def conv2d(
     input: Any,
     weight: Any,
@@ -105,21 +118,19 @@ def conv2d(
     """
     op = "conv2d"
     module = native.module(op)
-    x = arrays.look(op, "input", input)
-    dtype = x.dtype if x.dtype in ("float16", "bfloat16") else "float32"
-    x, w = arrays.view(op, "input", x, 4, dtype), arrays.view(op, "weight", weight, 4, dtype)
+    x, dtype = _first(op, "input", input, 4)
+    w = arrays.view(op, "weight", weight, 4, dtype)
     shape = geometry(op, x.shape, w.shape, stride, padding, dilation, groups)
     b = None if bias is None else arrays.view(op, "bias", bias, 1, dtype)
     if b is not None:
         arrays.check_shape(op, "bias", b, w.shape[:1])
     relu = arg.activation(op, activation) == "relu"
-    if precision is not None and not isinstance(precision, str):
-        raise TypeError(f"{op}: precision must be a str or None, got {arg.describe(precision)}")
+    how = _precision(op, precision)
     result = arrays.output(op, out, input, output_shape(shape), dtype)
     y = arrays.view(op, "out", result, 4, dtype, write=True)
     addresses = x.address, w.address, b.address if b else 0, y.address
     with Launch(op, x, w, b, y) as stream:
-        module.conv2d_forward_mma(shape, *addresses, dtype=dtype, precision=precision or "", relu=relu, stream=stream)
+        module.conv2d_forward_mma(shape, *addresses, dtype=dtype, precision=how, relu=relu, stream=stream)
     return result
 
 
@@ -159,6 +170,7 @@ def conv2d_backward_input(
     groups: int = 1,
     *,
     mask: Any = None,
+    precision: str | None = None,
     out: Any = None,
 ) -> Any:
     """Gradient of `conv2d` with respect to its input, and of a ReLU before it.
@@ -166,13 +178,15 @@ def conv2d_backward_input(
     Parameters
     ----------
     input_shape : (N, H, W, C)
-    weight : array on a GPU, shape (O, KH, KW, C/groups), float32
-    grad_output : array, shape (N, OH, OW, O)
+    weight : array on a GPU, shape (O, KH, KW, C/groups), of the dtype of `grad_output`
+    grad_output : array, shape (N, OH, OW, O), float32, float16 or bfloat16
     stride, padding, dilation, groups
         As for `fastconv.ops.conv2d`.
     mask : array of uint32, optional
         The mask that `relu` wrote when it made the input: the gradient is 0 where a bit is not set.
-    out : array, shape `input_shape`, optional
+    precision : {None, "ieee", "tf32", "tf32x3"}, optional
+        As for `conv2d`.
+    out : array of the same dtype, shape `input_shape`, optional
 
     Returns
     -------
@@ -186,16 +200,17 @@ def conv2d_backward_input(
     op = "conv2d_backward_input"
     module = native.module(op)
     x_shape = arg.shape_tuple(op, "input_shape", input_shape, 4)
-    w, gy = arrays.view(op, "weight", weight, 4), arrays.view(op, "grad_output", grad_output, 4)
+    gy, dtype = _first(op, "grad_output", grad_output, 4)
+    w = arrays.view(op, "weight", weight, 4, dtype)
     shape = geometry(op, x_shape, w.shape, stride, padding, dilation, groups)
     arrays.check_shape(op, "grad_output", gy, output_shape(shape))
     bits = _mask(op, mask, x_shape)
-    result = arrays.output(op, out, grad_output, x_shape)
-    gx = arrays.view(op, "out", result, 4, write=True)
+    how = _precision(op, precision)
+    result = arrays.output(op, out, grad_output, x_shape, dtype)
+    gx = arrays.view(op, "out", result, 4, dtype, write=True)
+    addresses = w.address, gy.address, bits.address if bits else 0, gx.address
     with Launch(op, gy, w, bits, gx) as stream:
-        module.conv2d_backward_input(
-            shape, w.address, gy.address, bits.address if bits else 0, gx.address, stream=stream
-        )
+        module.conv2d_backward_input(shape, *addresses, dtype=dtype, precision=how, stream=stream)
     return result
 
 

@@ -1,0 +1,83 @@
+// Which kernels compute gradients, and the way to them.
+#include "cuda/conv2d_backward_mma.h"
+
+#include "cuda/aligned.h"
+#include "cuda/conv2d.h"
+#include "cuda/conv2d_kind.h"
+#include "cuda/devices.h"
+#include "cuda/error.h"
+
+namespace fastconv {
+namespace cuda {
+
+namespace {
+
+// Without a sum over channels nothing fills a tensor core: depthwise float32 is multiplied exactly, and so is all
+// float32 where there is no TF32.
+bool is_exact(const Conv2dShape& shape, ElementType type, Precision precision, int compute_capability) {
+  return type == ElementType::kFloat32 &&
+         (precision == Precision::kIeee || compute_capability < 80 || conv2d_kind(shape) == Conv2dKind::depthwise);
+}
+
+void check_instructions(const char* op, ElementType type, int compute_capability) {
+  if (compute_capability < (type == ElementType::kFloat16 ? 75 : 80))
+    throw CudaError(std::string(op) + ": this GPU has compute capability " + std::to_string(compute_capability / 10) +
+                    "." + std::to_string(compute_capability % 10) + ", but float16 needs 7.5 and bfloat16 8.0");
+}
+
+// 99 KB of shared memory is what every GPU has from sm_80 on, sm_75 has 64.
+int stages_for(int compute_capability) { return compute_capability < 80 ? 2 : 3; }
+
+bool in_pieces(const Conv2dShape& shape, ElementType type) {
+  return shape.icg() * bytes_of(type) % 16 == 0 && shape.ocg() * bytes_of(type) % 16 == 0;
+}
+
+template <class Function>
+Function* of_kind(ElementType type, Precision precision, Function* tf32, Function* tf32x3, Function* float16,
+                  Function* bfloat16) {
+  if (type == ElementType::kFloat16) return float16;
+  if (type == ElementType::kBFloat16) return bfloat16;
+  return precision == Precision::kTf32 ? tf32 : tf32x3;
+}
+
+}  // namespace
+
+std::string Conv2dBackwardChoice::name() const {
+  if (!tensor_cores) return kernel;
+  return std::string(kernel) + " " + std::to_string(rows) + "x" + std::to_string(columns) + ", " +
+         std::to_string(copy_bytes) + " bytes a copy, " + std::to_string(stages) + " stages";
+}
+
+Conv2dBackwardChoice choose_conv2d_backward_input(const Conv2dShape& shape, ElementType type, Precision precision,
+                                                  bool aligned, int compute_capability) {
+  if (is_exact(shape, type, precision, compute_capability))
+    return {
+        conv2d_kind(shape) == Conv2dKind::depthwise ? "depthwise_conv2d_backward_input" : "conv2d_backward_input_simt",
+        false,
+        0,
+        0,
+        0,
+        0};
+  check_instructions("conv2d_backward_input", type, compute_capability);
+  const int stages = stages_for(compute_capability);
+  if (!aligned || !in_pieces(shape, type))
+    return {"conv2d_backward_input_mma", true, 128, 64, static_cast<int>(bytes_of(type)), stages};
+  const int columns = shape.icg() > 64 ? 128 : shape.icg() > 32 ? 64 : 32;
+  return {"conv2d_backward_input_mma", true, 128, columns, 16, stages};
+}
+
+void conv2d_backward_input_mma(const Conv2dShape& shape, ElementType type, Precision precision, const void* weight,
+                               const void* grad_output, const std::uint32_t* mask, void* grad_input, Stream stream) {
+  const bool whole_pieces = aligned(weight, 16) && aligned(grad_output, 16);
+  const Conv2dBackwardChoice choice =
+      choose_conv2d_backward_input(shape, type, precision, whole_pieces, current_compute_capability());
+  if (!choice.tensor_cores)
+    return conv2d_backward_input(shape, static_cast<const float*>(weight), static_cast<const float*>(grad_output), mask,
+                                 static_cast<float*>(grad_input), stream);
+  of_kind(type, precision, conv2d_backward_input_mma_tf32, conv2d_backward_input_mma_tf32x3,
+          conv2d_backward_input_mma_float16,
+          conv2d_backward_input_mma_bfloat16)(shape, choice, weight, grad_output, mask, grad_input, stream);
+}
+
+}  // namespace cuda
+}  // namespace fastconv

@@ -1,0 +1,37 @@
+// Gradients of convolution on tensor cores: of float32 with less exact products, of float16 and of bfloat16. As in
+// conv2d.h, pointers are device pointers, and nothing allocates, waits, or looks at the data. Sums are float32.
+#pragma once
+
+#include <string>
+
+#include "cuda/conv2d_mma.h"
+
+namespace fastconv {
+namespace cuda {
+
+struct Conv2dBackwardChoice {
+  const char* kernel;
+  bool tensor_cores;  // else the function of conv2d.h, and the rest says nothing
+  int rows, columns;  // of a tile
+  int copy_bytes;     // of one copy to shared memory
+  int stages;         // slabs in shared memory
+  std::string name() const;
+};
+
+// Which kernel computes a gradient. Reads the geometry of one image, the types and the GPU; never the batch. `aligned`:
+// whether all arrays begin on 16 bytes. CudaError where the GPU has no instruction for it.
+Conv2dBackwardChoice choose_conv2d_backward_input(const Conv2dShape& shape, ElementType type, Precision precision,
+                                                  bool aligned, int compute_capability);
+
+using Conv2dBackwardInputMma = void(const Conv2dShape& shape, const Conv2dBackwardChoice& choice, const void* weight,
+                                    const void* grad_output, const std::uint32_t* mask, void* grad_input,
+                                    Stream stream);
+Conv2dBackwardInputMma conv2d_backward_input_mma_tf32, conv2d_backward_input_mma_tf32x3,
+    conv2d_backward_input_mma_float16, conv2d_backward_input_mma_bfloat16;  // each compiled by itself
+
+// As conv2d_backward_input(), with all arrays of `type`.
+void conv2d_backward_input_mma(const Conv2dShape& shape, ElementType type, Precision precision, const void* weight,
+                               const void* grad_output, const std::uint32_t* mask, void* grad_input, Stream stream);
+
+}  // namespace cuda
+}  // namespace fastconv
