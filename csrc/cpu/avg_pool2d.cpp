@@ -91,12 +91,13 @@ void spread_beside(const Pool2dShape& s, const Counts<T>& counts, const T* grad_
 }  // namespace
 
 template <class T>
-void avg_pool2d_forward(const Pool2dShape& s, const AvgPool2dOptions& options, const T* input, T* output,
+void avg_pool2d_forward(const Pool2dShape& shape, const AvgPool2dOptions& options, const T* input, T* output,
                         Layout layout) {
   const PoolKernels<T>& kernels = active_kernel_set<T>().pool;
   const auto kernel = layout == Layout::nhwc ? kernels.avg_nhwc : kernels.avg_nchw;
+  if (forward_beside(shape, layout, false)) return pool_beside(shape, Counts<T>(shape, options), input, output);
+  const Pool2dShape s = stacked(shape, layout);
   const Counts<T> counts(s, options);
-  if (forward_beside(s, layout, false)) return pool_beside(s, counts, input, output);
   const PoolPlan plan = plan_avg<T>(s, layout, false);
   const std::int64_t image = s.ih * s.iw * plan.pixel;
   AvgPoolArgs<T> all{};

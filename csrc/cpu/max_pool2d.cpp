@@ -88,21 +88,20 @@ void scatter(const Pool2dShape& s, const T* grad_output, const ConstMaxPlaces& p
   const auto kernel = last ? kernels.max_scatter_nhwc : kernels.max_scatter_nchw;
   const std::int64_t images = last ? s.n : s.n * s.c, pixel = last ? s.c : 1;
   const std::int64_t blocks = ceil_div(pixel, kScatterChannels), windows = s.oh * s.ow * pixel;
+  MaxPoolScatterArgs<T> all{};
+  all.windows = pool_windows(s);
+  all.pixel = pixel;
   parallel_for(images * blocks, pool_threads(s, sizeof(T)), [&](std::int64_t task, int) {
     const std::int64_t image = task / blocks, channel = task % blocks * kScatterChannels;
     const std::int64_t at = image * windows + channel;
-    MaxPoolScatterArgs<T> a{};
-    a.windows = pool_windows(s);
+    MaxPoolScatterArgs<T> a = all;
     a.grad_output = grad_output + at;
     a.indices = places.indices ? places.indices + at : nullptr;
     a.taps = places.taps ? places.taps + at : nullptr;
     a.output = output ? output + at : nullptr;
-    a.pixel = pixel, a.channels = std::min(kScatterChannels, pixel - channel);
+    a.channels = std::min(kScatterChannels, pixel - channel);
     a.grad_input = grad_input + image * s.ih * s.iw * pixel + channel;
-    if (places.indices && channel == 0 &&
-        !kernels.indices_inside(a.indices, windows, static_cast<std::int32_t>(s.ih * s.iw)))
-      all_inside.store(false, std::memory_order_relaxed);
-    kernel(a);
+    if (!kernel(a)) all_inside.store(false, std::memory_order_relaxed);
   });
 }
 

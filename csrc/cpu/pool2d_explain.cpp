@@ -25,7 +25,8 @@ Pool2dExplanation explain_pool2d(const Pool2dShape& s, PoolPass pass, Layout lay
   const bool maximum = pass == PoolPass::max_forward || pass == PoolPass::max_backward;
   const bool backward = pass == PoolPass::max_backward || pass == PoolPass::avg_backward;
   if (!maximum) place_size = 0;
-  const PoolPlan plan = !maximum   ? plan_avg<T>(s, layout, backward)
+  const Pool2dShape tall = pass == PoolPass::avg_forward && !forward_beside(s, layout, false) ? stacked(s, layout) : s;
+  const PoolPlan plan = !maximum   ? plan_avg<T>(tall, layout, backward)
                         : backward ? plan_max_backward<T>(s, layout, place_size)
                                    : plan_max_forward<T>(s, layout, place_size);
   Pool2dExplanation e{};
@@ -35,7 +36,7 @@ Pool2dExplanation explain_pool2d(const Pool2dShape& s, PoolPass pass, Layout lay
   e.bytes_moved = static_cast<std::int64_t>(pool_bytes(s, sizeof(T), place_size));
 
   const auto item = static_cast<std::int64_t>(sizeof(T));
-  const std::int64_t counts = maximum ? 0 : block((s.oh + s.ow) * item);
+  const std::int64_t counts = maximum ? 0 : block((tall.oh + tall.ow) * item);
   const bool places = place_size > 0, taps = place_size == 1;
   if (backward ? !maximum && backward_beside(s, layout) : !taps && forward_beside(s, layout, places)) {
     e.kernel = "planes side by side in the vector lanes";

@@ -98,6 +98,18 @@ inline bool backward_beside(const Pool2dShape& s, Layout layout) {
   return over_h <= kMostOver && over_h * over_w <= kMostOver && planes_beside(s, layout, true, false);
 }
 
+// Planes whose windows fill them from top to bottom are one tall plane: many small ones cost one call. (Not for flat
+// indices, which count from the beginning of a plane.)
+inline Pool2dShape stacked(const Pool2dShape& s, Layout layout) {
+  const bool fits = layout == Layout::nchw && s.dilation_h == 1 && s.kh <= s.stride_h && s.oh * s.stride_h == s.ih &&
+                    s.pad_top == 0 && s.pad_bottom == 0;
+  Pool2dShape tall = s;
+  if (!fits) return tall;
+  tall.n = tall.c = 1;
+  tall.ih *= s.n * s.c, tall.oh *= s.n * s.c;
+  return tall;
+}
+
 // Elements that one thread borrows beside its stage: rows of sums, one for each row of pixels, and shares.
 inline std::int64_t avg_backward_room(const Pool2dShape& s, const PoolPlan& plan) {
   return plan.planes ? (plan.piece_rows + 1) * gather_pitch(pool_windows(s)) : 0;

@@ -183,16 +183,18 @@ inline Vec<T> sum_of_run(const T* x, std::int64_t length) {
 template <class T>
 inline void avg_wide_windows_nchw(const AvgPoolArgs<T>& a) {
   const PoolWindows& w = a.windows;
-  for (std::int64_t o = 0; o < a.run.rows * w.ow; ++o) {
-    const std::int64_t oh = a.run.row + o / w.ow, ow = o % w.ow;
+  T* output = a.output;
+  for (std::int64_t oh = a.run.row; oh < a.run.row + a.run.rows; ++oh) {
     const Span rows = taps_inside(oh * w.stride_h - w.pad_h, w.kh, 1, w.ih);
-    const Span taps = taps_inside(ow * w.stride_w - w.pad_w, w.kw, 1, w.iw);
-    const T* corner = a.input + rows.first * w.iw + taps.first;
-    const bool one_run = taps.count == w.iw;
-    const std::int64_t runs = one_run ? 1 : rows.count, length = one_run ? rows.count * w.iw : taps.count;
-    Vec<T> sum = Vec<T>::zero();
-    for (std::int64_t r = 0; r < runs; ++r) sum = sum + sum_of_run(corner + r * w.iw, length);
-    a.output[o] = sum_of_lanes(sum) / (a.counted_rows[oh] * a.counted_columns[ow]);
+    for (std::int64_t ow = 0; ow < w.ow; ++ow) {
+      const Span taps = taps_inside(ow * w.stride_w - w.pad_w, w.kw, 1, w.iw);
+      const T* corner = a.input + rows.first * w.iw + taps.first;
+      const bool one_run = taps.count == w.iw;
+      const std::int64_t runs = one_run ? 1 : rows.count, length = one_run ? rows.count * w.iw : taps.count;
+      Vec<T> sum = Vec<T>::zero();
+      for (std::int64_t r = 0; r < runs; ++r) sum = sum + sum_of_run(corner + r * w.iw, length);
+      *output++ = sum_of_lanes(sum) / (a.counted_rows[oh] * a.counted_columns[ow]);
+    }
   }
 }
 

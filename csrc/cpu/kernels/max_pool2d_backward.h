@@ -189,39 +189,46 @@ void max_gather_nchw(const MaxPoolGatherArgs<T>& a) {
   a.indices ? gather_rows_nchw(a, a.indices) : gather_rows_nchw(a, a.taps);
 }
 
+// False if an index lies outside the image.
 template <class T, bool Planes>
-inline void max_scatter(const MaxPoolScatterArgs<T>& a) {
+inline bool max_scatter(const MaxPoolScatterArgs<T>& a) {
   const PoolWindows& w = a.windows;
-  const std::int64_t pixel = Planes ? 1 : a.pixel, channels = Planes ? 1 : a.channels, pixels = w.ih * w.iw;
-  for (std::int64_t i = 0; i < pixels; ++i)
+  const std::int64_t pixel = Planes ? 1 : a.pixel, channels = Planes ? 1 : a.channels;
+  const auto pixels = static_cast<std::uint64_t>(w.ih * w.iw);
+  for (std::uint64_t i = 0; i < pixels; ++i)
     for (std::int64_t c = 0; c < channels; ++c) a.grad_input[i * pixel + c] = T(0);
-  for (std::int64_t o = 0; o < w.oh * w.ow; ++o) {
-    const std::int64_t corner =
-        a.indices ? 0 : (o / w.ow * w.stride_h - w.pad_h) * w.iw + o % w.ow * w.stride_w - w.pad_w;
-    for (std::int64_t c = 0; c < channels; ++c) {
-      const std::int64_t at = o * pixel + c;
-      std::int64_t index;
-      if (a.indices) {
-        index = a.indices[at];
-      } else {
-        const std::int64_t tap = a.taps[at];
-        if (tap == kNoTap) continue;
-        index = corner + tap / w.kw * w.dilation_h * w.iw + tap % w.kw * w.dilation_w;
-      }
-      if (index < 0 || index >= pixels || (a.output && a.output[at] <= T(0))) continue;
+  bool inside = true;
+  const auto add = [&](std::int64_t at, std::int64_t index, std::int64_t c) __attribute__((always_inline)) {
+    if (static_cast<std::uint64_t>(index) >= pixels)
+      inside = false;
+    else if (!a.output || !(a.output[at] <= T(0)))
       a.grad_input[index * pixel + c] += a.grad_output[at];
+  };
+  const std::int64_t windows = w.oh * w.ow;
+  if (a.indices) {
+    for (std::int64_t o = 0; o < windows; ++o)
+      for (std::int64_t c = 0; c < channels; ++c) add(o * pixel + c, a.indices[o * pixel + c], c);
+    return inside;
+  }
+  for (std::int64_t o = 0; o < windows; ++o) {
+    const std::int64_t corner = (o / w.ow * w.stride_h - w.pad_h) * w.iw + o % w.ow * w.stride_w - w.pad_w;
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const std::int64_t tap = a.taps[o * pixel + c];
+      if (tap == kNoTap) continue;
+      add(o * pixel + c, corner + tap / w.kw * w.dilation_h * w.iw + tap % w.kw * w.dilation_w, c);
     }
   }
+  return inside;
 }
 
 template <class T>
-void max_scatter_nhwc(const MaxPoolScatterArgs<T>& a) {
-  max_scatter<T, false>(a);
+bool max_scatter_nhwc(const MaxPoolScatterArgs<T>& a) {
+  return max_scatter<T, false>(a);
 }
 
 template <class T>
-void max_scatter_nchw(const MaxPoolScatterArgs<T>& a) {
-  max_scatter<T, true>(a);
+bool max_scatter_nchw(const MaxPoolScatterArgs<T>& a) {
+  return max_scatter<T, true>(a);
 }
 
 }  // namespace

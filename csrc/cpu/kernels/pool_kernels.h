@@ -136,9 +136,9 @@ struct PoolKernels {
   void (*max_nhwc)(const MaxPoolArgs<T>&);
   void (*max_nchw)(const MaxPoolArgs<T>&);
   void (*max_gather_nhwc)(const MaxPoolGatherArgs<T>&);
-  void (*max_gather_nchw)(const MaxPoolGatherArgs<T>&);  // 2 columns side by side, no padding
-  void (*max_scatter_nhwc)(const MaxPoolScatterArgs<T>&);
-  void (*max_scatter_nchw)(const MaxPoolScatterArgs<T>&);
+  void (*max_gather_nchw)(const MaxPoolGatherArgs<T>&);    // 2 columns side by side, no padding
+  bool (*max_scatter_nhwc)(const MaxPoolScatterArgs<T>&);  // whether all indices are inside the image
+  bool (*max_scatter_nchw)(const MaxPoolScatterArgs<T>&);
   void (*avg_nhwc)(const AvgPoolArgs<T>&);
   void (*avg_nchw)(const AvgPoolArgs<T>&);
   void (*avg_backward_nhwc)(const AvgPoolBackwardArgs<T>&);
