@@ -81,8 +81,8 @@ def conv2d_backward_input(
     mask: int,
     grad_input: int,
     *,
-    dtype: str,
-    precision: str,
+    dtype: str = "float32",
+    precision: str = "",
     stream: int,
 ) -> None:
     """mask: one bit per element of grad_input, which is 0 where it is not set. Types as for conv2d_forward_mma."""

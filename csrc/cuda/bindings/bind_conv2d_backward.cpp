@@ -46,8 +46,8 @@ std::string input_choice(const Conv2dShape& shape, const std::string& dtype, con
 
 void bind_conv2d_backward(py::module_& m) {
   m.def("conv2d_backward_input", &backward_input, py::arg("shape"), py::arg("weight"), py::arg("grad_output"),
-        py::arg("mask"), py::arg("grad_input"), py::kw_only(), py::arg("dtype"), py::arg("precision"),
-        py::arg("stream"));
+        py::arg("mask"), py::arg("grad_input"), py::kw_only(), py::arg("dtype") = "float32",
+        py::arg("precision") = "", py::arg("stream"));
   m.def("conv2d_backward_input_choice", &input_choice, py::arg("shape"), py::kw_only(), py::arg("dtype"),
         py::arg("precision"), py::arg("aligned"), py::arg("compute_capability"));
 }
