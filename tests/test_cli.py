@@ -142,6 +142,7 @@ def test_predict_on_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["train", "--resume"], "--out must name the folder"),
         (["train", "--resume", "--out", "nowhere"], "holds no run.json"),
         (["predict", "nowhere"], "No such file"),
+        (["train", "--device", "gpu"], "device must be 'cpu', 'cuda' or 'cuda:<number>', got 'gpu'"),
         ([*QUICK, "--optimizer", "sgd", "--lr", "1e30", "--out", "x"], "the loss was nan"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ class Info:
     openmp, compiler, build_type : str
     cuda : str
         Whether the CUDA part is there, and why not.
+    cupy : str
+        Whether CuPy is installed, which models on a GPU take their memory from.
     """
 
     version: str
@@ -45,6 +48,7 @@ class Info:
     compiler: str
     build_type: str
     cuda: str
+    cupy: str
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain data, ready for JSON."""
@@ -58,6 +62,7 @@ class Info:
             "OpenMP": self.openmp,
             "compiler": f"{self.compiler}, {self.build_type}",
             "CUDA": self.cuda,
+            "CuPy": self.cupy,
         }
         return "\n".join(f"{name:<16} {text}" for name, text in lines.items())
 
@@ -87,4 +92,5 @@ def info() -> Info:
         compiler=build["compiler"],
         build_type=build["build_type"],
         cuda=native.status(),
+        cupy="installed" if find_spec("cupy") else "not installed: models on a GPU need it, fastconv[cuda] has it",
     )

@@ -45,8 +45,12 @@ def any_mode(emulated: ModuleType, request: pytest.FixtureRequest) -> ModuleType
     return emulated
 
 
-@pytest.fixture
-def cupy(any_mode: ModuleType) -> Iterator[fake_cupy.Counts]:
-    """A GPU with CuPy, as far as fastconv can tell: the emulator's kernels on a stand-in's memory."""
-    with fake_cupy.installed(any_mode) as counts:
+@pytest.fixture(params=[False, True], ids=["forwards", "backwards"])
+def cupy(emulated: ModuleType, request: pytest.FixtureRequest) -> Iterator[fake_cupy.Counts]:
+    """A GPU with CuPy, as far as fastconv can tell: the emulator's kernels on a stand-in's memory.
+
+    In both orders of threads; for kernels without asynchronous copies, whose landing makes no difference.
+    """
+    emulated.set_emulation(late_landing=False, backwards=request.param)
+    with fake_cupy.installed(emulated) as counts:
         yield counts

@@ -14,6 +14,7 @@ import pytest
 import fake_cupy
 import networks
 from fastconv import losses, nn, optim, zoo
+from fastconv.cli import main
 from fastconv.cuda import CudaError, native
 
 Make = Callable[[], nn.Model]
@@ -303,3 +304,13 @@ def test_without_cupy_or_a_gpu(emulated: ModuleType, monkeypatch: pytest.MonkeyP
             with pytest.raises(CudaError, match="Model.to: CUDA is "):
                 model.to("cuda")
     assert model.device == "cpu"
+
+
+def test_the_command_line(gpu: fake_cupy.Counts, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--model", "mlp", "--epochs", "1", "--batch-size", "600", "--device", "cuda"]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    assert ", cuda:0\n" in capsys.readouterr().out
+    assert main(["predict", str(tmp_path / "run"), "--device", "cuda"]) == 0
+    on_gpu = capsys.readouterr().out
+    assert main(["predict", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().out == on_gpu

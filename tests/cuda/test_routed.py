@@ -147,6 +147,29 @@ def test_conversions_are_told_and_can_be_refused(emulated: ModuleType, x: np.nda
         fastconv.config.strict = False
 
 
+def test_precision_and_short_floats(emulated: ModuleType, x: np.ndarray, w: np.ndarray) -> None:
+    """Passed on by `fastconv.ops`, in both passes that take them, from planes and to planes."""
+    for precision, tolerance in ((None, 1e-6), ("ieee", 1e-6), ("tf32x3", 4e-6), ("tf32", 2e-3)):
+        y = ops.conv2d(x, w, **GEOMETRY)
+        got = ops.conv2d(GpuArray(x), GpuArray(w), **GEOMETRY, precision=precision)
+        np.testing.assert_allclose(got.array, y, rtol=0, atol=tolerance * np.abs(y).max())
+        gx = ops.conv2d_backward_input(x.shape, w, y, **GEOMETRY)
+        got = ops.conv2d_backward_input(x.shape, GpuArray(w), GpuArray(y), **GEOMETRY, precision=precision)
+        np.testing.assert_allclose(got.array, gx, rtol=0, atol=tolerance * np.abs(gx).max())
+    short = [GpuArray(a.astype(np.float16)) for a in (x, w)]
+    out = GpuArray(np.zeros(y.shape, np.float16))
+    assert ops.conv2d(*short, **GEOMETRY, out=out) is out
+    np.testing.assert_allclose(out.array, y, rtol=0, atol=4e-3 * np.abs(y).max())
+    for wrong in ("tf32", "half"):
+        with pytest.raises(ValueError, match="conv2d: precision must be None or 'ieee' for NumPy arrays"):
+            ops.conv2d(x, w, **GEOMETRY, precision=wrong)
+        with pytest.raises(ValueError, match="conv2d_backward_input: precision must be None or 'ieee'"):
+            ops.conv2d_backward_input(x.shape, w, y, **GEOMETRY, precision=wrong)
+    with pytest.raises(TypeError, match="conv2d: precision must be a str or None, got 3"):
+        ops.conv2d(x, w, **GEOMETRY, precision=3)  # type: ignore[arg-type]
+    ops.conv2d(x, w, **GEOMETRY, precision="ieee")
+
+
 def test_refused(emulated: ModuleType, monkeypatch: pytest.MonkeyPatch, x: np.ndarray, w: np.ndarray) -> None:
     gpu_x, gpu_w = GpuArray(x), GpuArray(w)
     with pytest.raises(ValueError, match="conv2d: input must be channels-last or C-contiguous in memory, got strides"):

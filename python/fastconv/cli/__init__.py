@@ -99,6 +99,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=_whole_number(0), metavar="N", help="start of everything random (default: 0)")
     parser.add_argument("--out", metavar="DIR", help="folder for the results (default: a new one under runs/)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out, with its options")
+    _add_device(parser)
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
@@ -107,6 +108,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", help="weights.safetensors, or the folder that fastconv train wrote")
     parser.add_argument("images", nargs="*", help="image files: .npy, idx, PGM (default: the held-out images)")
     _add_data(parser, "whose held-out images (default: those of the data set it was trained on)")
+    _add_device(parser)
 
 
 def _add_example(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +116,12 @@ def _add_example(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_example)
     parser.add_argument("name", nargs="?", metavar="NAME", help="which one")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its options; --help tells them")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", default="cpu", metavar="DEVICE", help="cpu, or cuda or cuda:1: a GPU, with CuPy (default: cpu)"
+    )
 
 
 def _add_data(parser: argparse.ArgumentParser, text: str) -> None:

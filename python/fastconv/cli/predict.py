@@ -22,6 +22,7 @@ def predict(options: argparse.Namespace) -> int:
     if path.is_dir():
         path = path / "weights.safetensors"
     network, description = zoo.load_network(path)
+    network.to(options.device)
     if options.images:
         for name in options.images:
             _print_images(network, description, name)

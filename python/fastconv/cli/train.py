@@ -32,6 +32,7 @@ def train(options: argparse.Namespace) -> int:
     network = _build(settings, x.shape[1:], len(source.classes))
     schedule = settings.make_schedule(len(x))
     network.compile(settings.make_optimizer(), "cross_entropy", ["accuracy"])
+    network.to(options.device)
     out = _make_folder(options, settings)
     settings.store(out)
     _print_head(settings, network, len(x), len(x_test), x.shape[1:], out)
@@ -56,6 +57,7 @@ def train(options: argparse.Namespace) -> int:
     written = ["weights.safetensors", "history.csv"]
     outputs = predict_outputs(network, x_judge)
     matrix = metrics.confusion_matrix(y_test, outputs.argmax(axis=1), len(source.classes))
+    network.to("cpu")  # pictures are made of NumPy arrays
     written += _draw(out, network, history.history, matrix, source.classes, x.shape[1:])
     wrong = len(y_test) - int(np.trace(matrix))
     print(
@@ -113,7 +115,8 @@ def _print_head(
     print(f"data     {settings.data}: {samples:,} images of {size} to learn from, {held_out:,} held out")
     print(f"network  {settings.model}: {parameters:,} parameters")
     print(f"recipe   {settings}")
-    print(f"machine  {fastconv.isa_active()}, {threads} thread{'s' * (threads > 1)}")
+    where = f", {network.device}" if network.device != "cpu" else ""
+    print(f"machine  {fastconv.isa_active()}, {threads} thread{'s' * (threads > 1)}{where}")
     print(f"folder   {out}", flush=True)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastconv.cuda.device import CudaDevice
 
 Call = Callable[[], object]
+_TYPES = {"dtype": "float32", "precision": "ieee"}  # what convolutions multiply, and how
 _TABLE = (np.int32, np.int32, np.float32)  # first, start and weight of a map
 
 
@@ -63,8 +64,12 @@ class Bound:
     def _forward(self, shape: Any, input: Any, weight: Any, bias: Any, output: Any, activation: str) -> Call:
         return self._call(
             "conv2d_forward_mma", shape, _at(input), _at(weight), _at(bias), _at(output),
-            dtype="float32", precision="ieee", relu=activation == "relu",
+            **_TYPES, relu=activation == "relu",
         )  # fmt: skip
+
+    def _backward_input(self, shape: Any, weight: Any, grad_output: Any, grad_input: Any) -> Call:
+        arrays = _at(weight), _at(grad_output), 0, _at(grad_input)
+        return self._call("conv2d_backward_input", shape, *arrays, **_TYPES)
 
     def _backward_weight(self, shape: Any, input: Any, grad: Any, into: Any, accumulate: bool) -> Call:
         nbytes = self._module.conv2d_backward_weight_workspace_bytes(shape)
@@ -77,8 +82,7 @@ class Bound:
         return self._forward(self._conv2d(shape), input, weight, bias, output, activation)
 
     def conv2d_backward_input(self, shape: Any, weight: Any, grad_output: Any, grad_input: Any, **_: Any) -> Call:
-        arrays = _at(weight), _at(grad_output), 0, _at(grad_input)
-        return self._call("conv2d_backward_input", self._conv2d(shape), *arrays)
+        return self._backward_input(self._conv2d(shape), weight, grad_output, grad_input)
 
     def conv2d_backward_weight(
         self, shape: Any, input: Any, grad_output: Any, grad_weight: Any, *, accumulate: bool = False, **_: Any
@@ -125,7 +129,7 @@ class Bound:
     def linear_backward_input(self, weight: Any, grad_output: Any, grad_input: Any) -> Call:
         outputs, inputs = weight.shape
         shape = self._dense(grad_output.shape[0], inputs, outputs)
-        return self._call("conv2d_backward_input", shape, _at(weight), _at(grad_output), 0, _at(grad_input))
+        return self._backward_input(shape, weight, grad_output, grad_input)
 
     def linear_backward_weight(
         self, input: Any, grad_output: Any, grad_weight: Any, *, accumulate: bool = False

@@ -58,8 +58,8 @@ class CudaDevice:
         self._depth = 0
         with self._current():
             self.dropout_counter = self.cupy.zeros(1, np.int64)
+            self.steps = Steps(self)
         self.bind = Bound(self)
-        self.steps = Steps(self)
 
     def __repr__(self) -> str:
         return f"<{self.name}>"

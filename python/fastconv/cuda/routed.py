@@ -163,7 +163,7 @@ class _Result:
         if self.direct is not None:
             return self.out
         if self.planes is not None:
-            source = arrays.view(self.op, "result", result, 4)
+            source = arrays.look(self.op, "result", result)
             n, h, w, c = source.shape
             arrays.check_shape(self.op, "out", self.planes, (n, c, h, w))
             arrays.check(self.op, self.planes, 4, source.dtype, write=True)
@@ -190,6 +190,7 @@ def conv2d(
     layout: str,
     activation: str | None,
     algo: str,
+    precision: str | None,
     out: Any,
 ) -> Any:
     """`geometry`: stride, padding, dilation, groups."""
@@ -198,8 +199,8 @@ def conv2d(
     _only_auto(op, algo)
     x, single = _images(op, "input", input, order)
     result = _Result(op, out, order, single)
-    y = kernels.conv2d(x, _weight(op, weight), bias, *geometry, activation=activation, out=result.direct)
-    return result.finish(y)
+    options: Any = {"activation": activation, "precision": precision, "out": result.direct}
+    return result.finish(kernels.conv2d(x, _weight(op, weight), bias, *geometry, **options))
 
 
 def conv2d_backward_input(
@@ -213,6 +214,7 @@ def conv2d_backward_input(
     *,
     layout: str,
     algo: str,
+    precision: str | None,
     out: Any,
 ) -> Any:
     op = "conv2d_backward_input"
@@ -223,8 +225,8 @@ def conv2d_backward_input(
     grad, _ = _images(op, "grad_output", grad_output, order)
     result = _Result(op, out, order, single)
     w = _weight(op, weight)
-    gx = kernels.conv2d_backward_input(shape, w, grad, stride, padding, dilation, groups, out=result.direct)
-    return result.finish(gx)
+    options: Any = {"precision": precision, "out": result.direct}
+    return result.finish(kernels.conv2d_backward_input(shape, w, grad, stride, padding, dilation, groups, **options))
 
 
 def conv2d_backward_weight(

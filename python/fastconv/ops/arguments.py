@@ -283,3 +283,11 @@ def allocate(op: str, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any
         return memory[start : start + nbytes].view(dtype).reshape(tuple(shape))
     except (MemoryError, ValueError):
         raise MemoryError(f"{op}: no memory for a result of shape {tuple(shape)} and dtype {dtype.name}") from None
+
+
+def exact(op: str, precision: object) -> None:
+    """Refuse a precision that the CPU does not have: it multiplies exactly."""
+    if precision is not None and not isinstance(precision, str):
+        raise TypeError(f"{op}: precision must be a str or None, got {describe(precision)}")
+    if precision not in (None, "ieee"):
+        raise ValueError(f"{op}: precision must be None or 'ieee' for NumPy arrays, got {precision!r}")

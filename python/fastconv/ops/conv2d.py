@@ -59,6 +59,7 @@ def conv2d(
     layout: str = "NCHW",
     activation: str | None = None,
     algo: str = "auto",
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Convolve a batch of images with a set of filters.
@@ -87,6 +88,9 @@ def conv2d(
         "direct": the sum above as it stands. "winograd": minimal filtering wherever it can compute the pass (float32,
         stride 1, 3x3 or 5x5, 16 channels a group or more), direct elsewhere. "auto" is `fastconv.config.algo`, which is
         the library's choice unless set. `fastconv.explain` tells what is chosen, docs/numerics.md what error it has.
+    precision : {None, "ieee", "tf32", "tf32x3"}, optional
+        How tensor cores multiply float32 arrays on a GPU: see `fastconv.cuda.conv2d`. NumPy arrays are multiplied
+        exactly, and take None or "ieee" alone.
     out : ndarray, optional
         Takes the result: right shape and dtype, C-contiguous, writeable, not overlapping an input.
 
@@ -115,9 +119,11 @@ def conv2d(
             layout=layout,
             activation=activation,
             algo=algo,
+            precision=precision,
             out=out,
         )
     op = "conv2d"
+    arg.exact(op, precision)
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
     weight = arg.check_array(op, "weight", weight, 4, images.dtype)
@@ -155,6 +161,7 @@ def conv2d_backward_input(
     *,
     layout: str = "NCHW",
     algo: str = "auto",
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Gradient of `conv2d` with respect to its input; also known as dgrad or transposed convolution.
@@ -165,7 +172,7 @@ def conv2d_backward_input(
         Shape of the forward input, in the order of `layout`; three entries for one image.
     weight : ndarray, shape (O, C/groups, KH, KW), float32 or float64
     grad_output : ndarray, shape of the forward result, dtype of `weight`
-    stride, padding, dilation, groups, layout, algo, out
+    stride, padding, dilation, groups, layout, algo, precision, out
         As for `conv2d`.
 
     Returns
@@ -178,10 +185,10 @@ def conv2d_backward_input(
         As for `conv2d`.
     """
     if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
-        return gpu.conv2d_backward_input(
-            input_shape, weight, grad_output, stride, padding, dilation, groups, layout=layout, algo=algo, out=out
-        )
+        options = {"layout": layout, "algo": algo, "precision": precision, "out": out}
+        return gpu.conv2d_backward_input(input_shape, weight, grad_output, stride, padding, dilation, groups, **options)
     op = "conv2d_backward_input"
+    arg.exact(op, precision)
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)
     weight = arg.check_array(op, "weight", weight, 4)
