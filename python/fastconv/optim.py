@@ -66,7 +66,7 @@ class Optimizer:
         self.clip_value = clip_value
         self.steps = 0
         self._state: dict[int, dict[str, Array]] = {}
-        self._place: Any = None  # the GPU on which the state lies
+        self._place: Any = None  # the device on which the state lies, once a step has seen it
 
     @property
     def name(self) -> str:
@@ -146,10 +146,9 @@ class Optimizer:
 
     def apply(self, parameters: Sequence[Parameter]) -> None:
         """The rest of `step`, once the step is counted and, on a GPU, its number and rate are there."""
-        place = parameters[0].device if parameters and parameters[0].device.on_gpu else None
-        if place is not self._place:
+        if parameters and parameters[0].device is not self._place:
+            self._place = parameters[0].device
             self._move_state(parameters)
-            self._place = place
         if self._clip_norm is not None or self._clip_value is not None:
             self._clip([one.grad for one in parameters if one.grad is not None and one.trainable])
         for index, parameter in enumerate(parameters):
@@ -171,11 +170,10 @@ class Optimizer:
 
     def _move_state(self, parameters: Sequence[Parameter]) -> None:
         """Bring the state to where its parameters lie now."""
-        for index, state in self._state.items():
+        for parameter, state in [(parameters[k], state) for k, state in self._state.items() if k < len(parameters)]:
             for slot, array in state.items():
-                device = parameters[index].device
-                state[slot] = device.zeros(array.shape, array.dtype)
-                device.put(state[slot], _numpy(array))
+                state[slot] = parameter.device.zeros(array.shape, array.dtype)
+                parameter.device.put(state[slot], _numpy(array))
 
     def state_bytes(self, parameters: Iterable[Parameter]) -> int:
         """Return the bytes of state that these parameters need."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -30,8 +30,7 @@ PREDICT = Mode()
 TRAIN = Mode(training=True, with_backward=True)
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Arrays for inputs and losses, checked."""
 
     arrays: list[NDArray[Any]]
@@ -191,6 +190,9 @@ class CompiledNetwork(Network):
                 return self._logs(program, targets, program.losses())
 
     def _run_forward(self, program: Program) -> None:
+        if not self._engine.device.on_gpu:
+            program.forward()
+            return
         with self._engine.device.active():
             program.upload()
             program.forward()
