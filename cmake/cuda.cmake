@@ -38,6 +38,7 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/max_pool2d.cu
     csrc/cuda/mma_probe.cu
     csrc/cuda/optimizer.cu
+    csrc/cuda/pair_loss.cu
     csrc/cuda/stem_conv2d.cu
     csrc/cuda/streams.cu
     csrc/cuda/transpose.cu)

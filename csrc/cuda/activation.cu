@@ -32,6 +32,7 @@ Activation parse_activation(const std::string& name, double a, double b) {
   if (name == "gelu") return with(Pointwise::gelu, 0, 0);
   if (name == "softplus") return with(Pointwise::softplus, a, b);
   if (name == "scale") return with(Pointwise::scale, a, 0);
+  if (name == "clip") return with(Pointwise::clip, a, 0);
   throw std::invalid_argument("activation: function must be one that is known, got '" + name + "'");
 }
 

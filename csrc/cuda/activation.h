@@ -10,14 +10,15 @@ namespace fastconv {
 namespace cuda {
 
 // y = f(x), with a and b as in cpu/kernels/activation_kernels.h.
-enum class Pointwise { leaky_relu, elu, sigmoid, tanh, swish, gelu, softplus, scale };
+enum class Pointwise { leaky_relu, elu, sigmoid, tanh, swish, gelu, softplus, scale, clip };
 
 struct Activation {
   Pointwise function;
   float a, b;
 };
 
-// "leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "softplus", or "scale": a x. Throws for others.
+// "leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "softplus", or
+// "scale": a x, or "clip": x from -a to a. Throws for others.
 Activation parse_activation(const std::string& name, double a, double b);
 
 // output may be input.

@@ -287,7 +287,7 @@ def adam_factors(
 
 # Layers (bind_layers.cpp): outputs may be the very input, as of every element-by-element function
 def activation_forward(function: str, input: int, output: int, count: int, *, a: float, b: float, stream: int) -> None:
-    """The functions of `_core`, and "scale": a * x."""
+    """The functions of `_core`, and "scale": a * x, and "clip": x from -a to a."""
 
 def activation_backward(
     function: str, grad_output: int, saved: int, grad_input: int, count: int, *, a: float, b: float, stream: int
@@ -352,6 +352,30 @@ def batch_norm_backward(
     accumulate: bool,
     stream: int,
 ) -> None: ...
+
+def pair_loss_workspace_bytes(count: int) -> int: ...
+def pair_loss(
+    kind: str,
+    input: int,
+    target: int,
+    grad: int,
+    count: int,
+    workspace: int,
+    workspace_bytes: int,
+    loss: int,
+    *,
+    delta: float,
+    grad_scale: float,
+    loss_scale: float,
+    stream: int,
+) -> None:
+    """The sum times `loss_scale`; without a target it is all zeros. Kinds as of `_core`."""
+
+def clip_factor(squares: int, count: int, limit: float, factor: int, *, stream: int) -> None:
+    """limit / sqrt(sum of squares), or 1 where the root is below `limit`."""
+
+def multiply_by(array: int, factor: int, count: int, *, stream: int) -> None:
+    """By the one float32 at `factor`."""
 
 _Steps = tuple[int, int, int]
 

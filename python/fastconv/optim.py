@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class Optimizer:
     """
 
     weight_decay: float = 0.0
+    runs_on_gpu: ClassVar[bool] = False  # `update` asks the parameter's device for its kernel
 
     def __init__(self, learning_rate: float, clip_norm: float | None = None, clip_value: float | None = None) -> None:
         self.learning_rate = learning_rate
@@ -99,7 +100,10 @@ class Optimizer:
     def clip_value(self, value: float | None) -> None:
         self._clip_value = None if value is None else _positive(self.name, "clip_value", value)
 
-    def _clip(self, grads: list[Array]) -> None:
+    def _clip(self, grads: list[Array], device: Any) -> None:
+        if grads and device.on_gpu:
+            device.steps.clip(grads, self._clip_value, self._clip_norm)
+            return
         if self._clip_value is not None:
             for grad in grads:
                 np.clip(grad, -self._clip_value, self._clip_value, out=grad)
@@ -135,9 +139,7 @@ class Optimizer:
 
     def missing_on_gpu(self) -> str | None:
         """Return what a GPU lacks for it, in words; None: nothing."""
-        if self._clip_norm is not None or self._clip_value is not None:
-            return f"optimizer {self.name} clips gradients, without CUDA kernels yet"
-        return None
+        return None if self.runs_on_gpu else f"optimizer {self.name} has no CUDA kernels"
 
     def fixed_options(self) -> tuple[object, ...]:
         """Return all that decides what `apply` does beside rate and number of the step."""
@@ -150,7 +152,7 @@ class Optimizer:
             self._place = parameters[0].device
             self._move_state(parameters)
         if self._clip_norm is not None or self._clip_value is not None:
-            self._clip([one.grad for one in parameters if one.grad is not None and one.trainable])
+            self._clip([one.grad for one in parameters if one.grad is not None and one.trainable], self._place)
         for index, parameter in enumerate(parameters):
             grad = parameter.grad
             if grad is None or not parameter.trainable:
@@ -257,6 +259,8 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError(f"{self.name}: nesterov needs momentum above 0, got 0")
 
+    runs_on_gpu: ClassVar[bool] = True
+
     def slots(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()
 
@@ -314,6 +318,8 @@ class RMSprop(Optimizer):
         self.centered = _flag(self.name, "centered", centered)
         self.weight_decay = _number(self.name, "weight_decay", weight_decay, 0.0)
 
+    runs_on_gpu: ClassVar[bool] = True
+
     def slots(self) -> tuple[str, ...]:
         optional = (("grad_avg", self.centered), ("velocity", self.momentum > 0))
         return ("square_avg", *(slot for slot, wanted in optional if wanted))
@@ -351,6 +357,7 @@ class Adam(Optimizer):
     """
 
     _decoupled = False
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(
         self,

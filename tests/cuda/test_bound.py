@@ -157,6 +157,26 @@ def test_softmax(device: CudaDevice, rng: np.random.Generator, shape: tuple[int,
     compare(device, "softmax_backward", normal(rng, *shape), y, empty(*shape), written=(2,))
 
 
+@pytest.mark.parametrize("kind", ["squared", "absolute", "huber", "binary_logits", "binary"])
+@pytest.mark.parametrize("count", [0, 1, 300_001])
+def test_losses_of_pairs(device: CudaDevice, rng: np.random.Generator, kind: str, count: int) -> None:
+    x, t = (rng.random(count, dtype=np.float32) if kind == "binary" else 3 * normal(rng, count) for _ in range(2))
+    t = rng.random(count, dtype=np.float32) if kind == "binary_logits" else t
+    x[:1], t[:1] = 1, (1 if kind == "binary" else 0)
+    expected_grad = np.empty(count)
+    expected = _core.pair_loss(kind, wide(x), wide(t), expected_grad, 0.5, 0.7)  # type: ignore[arg-type]
+    given = [device.constant(a) for a in (x, t)]
+    results = []
+    for _ in range(2):
+        grad, loss = device.constant(empty(count)), device.constant(empty(1))
+        device.bind.pair_loss(kind, *given, grad, loss, delta=0.7, grad_scale=0.5, loss_scale=0.25)()
+        results.append((device.host(loss), device.host(grad)))
+    (found, found_grad), (again, _) = results
+    np.testing.assert_array_equal(found, again)
+    np.testing.assert_allclose(found[0], expected / 4, rtol=1e-6)
+    np.testing.assert_allclose(found_grad, expected_grad, rtol=2e-6, atol=1e-6)
+
+
 def test_bias_and_scale(device: CudaDevice, rng: np.random.Generator) -> None:
     x, b = normal(rng, 5, 7), normal(rng, 7)
     out, there = device.constant(empty(5, 7)), device.constant(x)

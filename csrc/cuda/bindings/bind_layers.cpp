@@ -5,6 +5,7 @@
 #include "cuda/batch_norm.h"
 #include "cuda/bindings/buffers.h"
 #include "cuda/images.h"
+#include "cuda/pair_loss.h"
 
 namespace fastconv {
 namespace cuda {
@@ -179,6 +180,46 @@ void bind_batch_norm_backward(Address grad_output, Address input, Address stats,
   batch_norm_backward(p, pointer<void>(work), as_stream(stream));
 }
 
+void bind_pair_loss(const std::string& kind, Address input, Address target, Address grad, std::int64_t count,
+                    Address workspace, std::int64_t workspace_bytes, Address loss, double delta, double grad_scale,
+                    double loss_scale, Address stream) {
+  const char* op = "pair_loss";
+  check_at_least(op, "count", count, 0);
+  check_at_least(op, "workspace_bytes", workspace_bytes, pair_loss_workspace_bytes(count));
+  const Buffer x = buffer<float>(op, "input", input, count),
+               t = buffer<float>(op, "target", target, target ? count : 0);
+  const Buffer g = buffer<float>(op, "grad", grad, grad ? count : 0), result = buffer<float>(op, "loss", loss, 1);
+  const Buffer work = buffer<double>(op, "workspace", workspace, pair_loss_workspace_bytes(count) / 8);
+  for (const Buffer& output : {g, result, work})
+    for (const Buffer& read : {x, t}) check_no_overlap(op, output, read);
+  check_no_overlap(op, g, work), check_no_overlap(op, g, result), check_no_overlap(op, work, result);
+  PairLossParams p{};
+  p.input = pointer<float>(x), p.target = pointer<float>(t), p.grad = pointer<float>(g);
+  p.partial = pointer<double>(work), p.loss = pointer<float>(result), p.count = count;
+  p.kind = parse_pair_loss(kind), p.delta = static_cast<float>(delta);
+  p.grad_scale = grad_scale, p.loss_scale = loss_scale;
+  const py::gil_scoped_release release;
+  pair_loss(p, as_stream(stream));
+}
+
+void bind_clip_factor(Address squares, std::int64_t count, double limit, Address factor, Address stream) {
+  const char* op = "clip_factor";
+  check_at_least(op, "count", count, 0);
+  const Buffer x = buffer<float>(op, "squares", squares, count), y = buffer<float>(op, "factor", factor, 1);
+  check_no_overlap(op, y, x);
+  const py::gil_scoped_release release;
+  clip_factor(pointer<float>(x), count, limit, pointer<float>(y), as_stream(stream));
+}
+
+void bind_multiply_by(Address array, Address factor, std::int64_t count, Address stream) {
+  const char* op = "multiply_by";
+  check_at_least(op, "count", count, 0);
+  const Buffer x = buffer<float>(op, "array", array, count), f = buffer<float>(op, "factor", factor, 1);
+  check_no_overlap(op, x, f);
+  const py::gil_scoped_release release;
+  multiply_by(pointer<float>(x), pointer<float>(f), count, as_stream(stream));
+}
+
 // Elements from the first to the last of a part.
 std::int64_t extent(const StridedCopy& p, const Part& part) {
   return p.n * p.h * p.w * p.c == 0 ? 0
@@ -270,6 +311,13 @@ void bind_layers(py::module_& m) {
         arg("bias"), arg("grad_input"), arg("grad_weight"), arg("grad_bias"), arg("rows"), arg("columns"),
         arg("workspace"), arg("workspace_bytes"), named, arg("training"), arg("relu"), arg("accumulate"),
         arg("stream"));
+  m.def("pair_loss_workspace_bytes", &pair_loss_workspace_bytes, arg("count"));
+  m.def("pair_loss", &bind_pair_loss, arg("kind"), arg("input"), arg("target"), arg("grad"), arg("count"),
+        arg("workspace"), arg("workspace_bytes"), arg("loss"), named, arg("delta"), arg("grad_scale"),
+        arg("loss_scale"), arg("stream"));
+  m.def("clip_factor", &bind_clip_factor, arg("squares"), arg("count"), arg("limit"), arg("factor"), named,
+        arg("stream"));
+  m.def("multiply_by", &bind_multiply_by, arg("array"), arg("factor"), arg("count"), named, arg("stream"));
   m.def("strided_copy", &bind_strided_copy, arg("input"), arg("output"), arg("shape"), arg("from_steps"),
         arg("to_steps"), named, arg("stream"));
   m.def("resample2d_tables", &resample2d_tables, arg("input_shape"), arg("output_size"), arg("mode"),

@@ -55,6 +55,8 @@ FASTCONV_DEVICE float activated(const Activation& f, float x) {
     }
     case Pointwise::scale:
       return f.a * x;
+    case Pointwise::clip:
+      return x > f.a ? f.a : at_least(x, -f.a);
   }
   return x;
 }
@@ -83,6 +85,7 @@ FASTCONV_DEVICE float derivative(const Activation& f, float saved) {
       return scaled <= f.b ? sigmoid_pair(scaled).value : 1;
     }
     case Pointwise::scale:
+    case Pointwise::clip:
       return f.a;
   }
   return 1;

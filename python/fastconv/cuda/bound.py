@@ -303,6 +303,15 @@ class Bound:
 
     # Losses
 
+    def pair_loss_scratch(self, count: int) -> int:
+        return int(self._module.pair_loss_workspace_bytes(count))
+
+    def pair_loss(self, kind: str, input: Any, target: Any, grad: Any, loss: Any, **options: Any) -> Call:
+        before = kind, _at(input), _at(target), _at(grad), input.size
+        return self._call_with_scratch(
+            self.pair_loss_scratch(input.size), "pair_loss", before, loss=_at(loss), **options
+        )
+
     def softmax_cross_entropy(
         self, logits: Any, labels: Any, weight: Any, workspace: Any, loss: Any, grad: Any, **options: Any
     ) -> Call:

@@ -5,6 +5,7 @@ So the same calls run at once or in a captured graph.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,8 @@ class Steps:
         self._factors = zeros((_KEYS, 3), np.float32)
         self._keys: dict[tuple[float, float, float], int] = {}
         self._written: set[int] = set()
+        self._squares: Any = None
+        self._sums: Any = None
 
     def begin(self, optimizer: Any) -> None:
         """Write the optimiser's rate and number."""
@@ -63,6 +66,29 @@ class Steps:
         options["lr"], options["step"] = 0.0, 1
         arrays = [_at(array) for array in (param, grad, exp_avg, exp_avg_sq)]
         self._module.adam_step(*arrays, factors, param.size, **options, stream=self._device.stream)
+
+    def clip(self, grads: Sequence[Any], value: float | None, norm: float | None) -> None:
+        """Clip gradients element by element, then all together by their norm; nothing comes to the host."""
+        module, stream = self._module, self._device.stream
+        if value is not None:
+            for grad in grads:
+                module.activation_forward("clip", _at(grad), _at(grad), grad.size, a=value, b=0.0, stream=stream)
+        if norm is None:
+            return
+        if self._squares is None or self._squares.size < len(grads) + 1:
+            most = max(module.pair_loss_workspace_bytes(grad.size) for grad in grads)
+            self._squares = self._device.cupy.zeros(len(grads) + 1, np.float32)  # and the factor behind them
+            self._sums = self._device.cupy.zeros(most // 8, np.float64)
+        squares, sums = _at(self._squares), (_at(self._sums), self._sums.nbytes)
+        factor = squares + 4 * len(grads)
+        for place, grad in enumerate(grads):
+            module.pair_loss(
+                "squared", _at(grad), 0, 0, grad.size, *sums, squares + 4 * place,
+                delta=0.0, grad_scale=1.0, loss_scale=1.0, stream=stream,
+            )  # fmt: skip
+        module.clip_factor(squares, len(grads), norm, factor, stream=stream)
+        for grad in grads:
+            module.multiply_by(_at(grad), factor, grad.size, stream=stream)
 
     def _factors_for(self, beta1: float, beta2: float, decay: float, decoupled: bool) -> int:
         """Address of what this step of Adam needs; computed by the first parameter that asks."""

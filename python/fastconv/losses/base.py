@@ -70,6 +70,10 @@ class Loss:
         """Return the arrays that the CUDA kernels want beside output, target and gradient."""
         return {}
 
+    def kernel_bytes_on(self, device: Any, output_shape: Shape) -> int:
+        """Return what `kernel_bytes` is on a device."""
+        return 0 if device.on_gpu else self.kernel_bytes(output_shape)
+
     def check_target(self, loaded: NDArray[Any], output_shape: Shape) -> None:
         """Refuse what the kernels on a GPU could not report without waiting; `load_target` has filled `loaded`."""
 

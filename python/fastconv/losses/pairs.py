@@ -23,6 +23,7 @@ class PairLoss(Loss):
     """What they share; the target has the output's shape."""
 
     kind: Kind = "squared"
+    runs_on_gpu: ClassVar[bool] = True
     parameter: float = 0.0
 
     def target_buffer(self, output_shape: Shape, dtype: np.dtype[Any]) -> Spec:
@@ -37,6 +38,26 @@ class PairLoss(Loss):
 
     def kernel_bytes(self, output_shape: Shape) -> int:
         return -(-math.prod(output_shape) // 4096) * 8  # a partial sum for each block of elements
+
+    def kernel_bytes_on(self, device: Any, output_shape: Shape) -> int:
+        if not device.on_gpu:
+            return self.kernel_bytes(output_shape)
+        return int(device.bind.pair_loss_scratch(math.prod(output_shape)))
+
+    def bind_on(
+        self, device: Any, output: Any, target: Any, buffers: dict[str, Any], grad: Any, weight: float
+    ) -> Callable[[], Any]:
+        value = device.zeros((1,), np.dtype(np.float32))
+        share = 1 / max(output.size, 1)
+        run = device.bind.pair_loss(
+            self.kind, output, target, grad, value, delta=self.parameter, grad_scale=weight * share, loss_scale=share
+        )
+
+        def loss() -> Any:
+            run()
+            return value
+
+        return loss
 
     def bind(
         self, output: Array, target: NDArray[Any], buffers: dict[str, NDArray[Any]], grad: Array | None

@@ -69,8 +69,8 @@ class Program:
     @property
     def scratch_bytes(self) -> int:
         """The most that a kernel or a loss borrows while it runs; weights that are packed ahead are not borrowed."""
-        found = [site.loss.kernel_bytes(site.value.shape) for site in self._sites if site.loss is not None]
-        found = [] if self.device.on_gpu else found
+        losses = [(site.loss, site.value.shape) for site in self._sites if site.loss is not None]
+        found = [loss.kernel_bytes_on(self.device, shape) for loss, shape in losses]
         costs = [step.kernel_bytes for step in self.steps]
         steps = [scratch - (0 if self.mode.with_backward else packed) for scratch, packed in costs]
         return max([0, *(-(-nbytes // 64) * 64 for nbytes in found), *steps])
