@@ -23,6 +23,7 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/conv2d_backward_weight.cu
     csrc/cuda/conv2d_forward.cu
     csrc/cuda/conv2d_kind.cu
+    csrc/cuda/conv2d_wgmma.cu
     csrc/cuda/depthwise_conv2d.cu
     csrc/cuda/depthwise_conv2d_backward_weight.cu
     csrc/cuda/conv2d_forward_mma.cu
@@ -43,13 +44,19 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/streams.cu
     csrc/cuda/transpose.cu)
 # Those with wgmma and TMA: for sm_90a alone.
-set(FASTCONV_CUDA_HOPPER_SOURCES)
+set(FASTCONV_CUDA_HOPPER_SOURCES
+    csrc/cuda/conv2d_forward_wgmma_bfloat16.cu
+    csrc/cuda/conv2d_forward_wgmma_float16.cu
+    csrc/cuda/conv2d_forward_wgmma_tf32.cu
+    csrc/cuda/hopper_probe.cu
+    csrc/cuda/tensor_map.cu)
 set(FASTCONV_CUDA_BINDINGS
     csrc/cuda/bindings/bind_conv2d.cpp
     csrc/cuda/bindings/bind_conv2d_backward.cpp
     csrc/cuda/bindings/bind_conv2d_mma.cpp
     csrc/cuda/bindings/bind_elementwise.cpp
     csrc/cuda/bindings/bind_layers.cpp
+    csrc/cuda/bindings/bind_hopper.cpp
     csrc/cuda/bindings/bind_loss.cpp
     csrc/cuda/bindings/bind_optimizer.cpp
     csrc/cuda/bindings/bind_pool2d.cpp
@@ -105,6 +112,7 @@ if(FASTCONV_BUILD_CUDA)
       add_library(fastconv_cuda_hopper STATIC ${FASTCONV_CUDA_HOPPER_SOURCES})
       set_property(TARGET fastconv_cuda_hopper PROPERTY CUDA_ARCHITECTURES 90a-real)
       target_compile_definitions(fastconv_cuda PRIVATE FASTCONV_HOPPER)
+      target_compile_definitions(_cuda PRIVATE FASTCONV_HOPPER)
       target_link_libraries(_cuda PRIVATE fastconv_cuda_hopper)
     endif()
     target_include_directories(${library} PRIVATE csrc)
@@ -120,7 +128,7 @@ if(FASTCONV_CUDA_EMULATOR)
   # optimised, and nothing at link time: tests wait for both, and every planted bug is a link.
   fastconv_add_cuda_module(_cuda_emulated -O0 NO_EXTRAS)
   add_library(fastconv_emulator STATIC ${FASTCONV_CUDA_SOURCES} ${FASTCONV_CUDA_HOPPER_SOURCES}
-                                       csrc/cuda/emulator/grid.cpp)
+                                       csrc/cuda/emulator/grid.cpp csrc/cuda/emulator/hopper.cpp)
   set_source_files_properties(${FASTCONV_CUDA_SOURCES} ${FASTCONV_CUDA_HOPPER_SOURCES} PROPERTIES LANGUAGE CXX)
   target_link_libraries(fastconv_emulator PUBLIC fastconv_options)
   target_compile_definitions(fastconv_emulator PUBLIC FASTCONV_EMULATE FASTCONV_HOPPER)

@@ -5,6 +5,7 @@
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_kind.h"
 #include "cuda/conv2d_mma.h"
+#include "cuda/conv2d_wgmma.h"
 #include "cuda/devices.h"
 #include "cuda/error.h"
 
@@ -36,8 +37,9 @@ Precision parse_precision(const char* op, ElementType type, const std::string& p
 
 std::string Conv2dForwardChoice::name() const {
   if (!tensor_cores) return kernel;
-  return std::string(kernel) + " 128x" + std::to_string(columns) + ", " + std::to_string(copy_bytes) +
-         " bytes a copy, " + std::to_string(stages) + " stages";
+  const std::string copies = wgmma ? "boxes by TMA" : std::to_string(copy_bytes) + " bytes a copy";
+  return std::string(kernel) + " 128x" + std::to_string(columns) + ", " + copies + ", " + std::to_string(stages) +
+         " stages";
 }
 
 Conv2dForwardChoice choose_conv2d_forward(const Conv2dShape& shape, ElementType type, Precision precision, bool aligned,
@@ -54,6 +56,7 @@ Conv2dForwardChoice choose_conv2d_forward(const Conv2dShape& shape, ElementType 
   if (compute_capability < (type == ElementType::kFloat16 ? 75 : 80))
     throw CudaError("conv2d: this GPU has compute capability " + std::to_string(compute_capability / 10) + "." +
                     std::to_string(compute_capability % 10) + ", but float16 needs 7.5 and bfloat16 8.0");
+  if (!conv2d_wgmma_refuses(shape, type, precision, aligned, compute_capability)) return choose_conv2d_wgmma(shape);
   // 99 KB of shared memory is what every GPU has from sm_80 on, sm_75 has 64.
   const int stages = compute_capability < 80 ? 2 : 3;
   if (!aligned || shape.icg() * bytes_of(type) % 16 != 0)
@@ -69,10 +72,16 @@ void conv2d_forward_mma(const Conv2dShape& shape, ElementType type, Precision pr
   if (!choice.tensor_cores)
     return conv2d_forward(shape, static_cast<const float*>(input), static_cast<const float*>(weight),
                           static_cast<const float*>(bias), static_cast<float*>(output), relu, stream);
-  Conv2dForwardMma* const forward = type == ElementType::kFloat16    ? conv2d_forward_mma_float16
-                                    : type == ElementType::kBFloat16 ? conv2d_forward_mma_bfloat16
-                                    : precision == Precision::kTf32  ? conv2d_forward_mma_tf32
-                                                                     : conv2d_forward_mma_tf32x3;
+  Conv2dForwardMma* forward = type == ElementType::kFloat16    ? conv2d_forward_mma_float16
+                              : type == ElementType::kBFloat16 ? conv2d_forward_mma_bfloat16
+                              : precision == Precision::kTf32  ? conv2d_forward_mma_tf32
+                                                               : conv2d_forward_mma_tf32x3;
+#if defined(FASTCONV_HOPPER)
+  if (choice.wgmma)
+    forward = type == ElementType::kFloat16    ? conv2d_forward_wgmma_float16
+              : type == ElementType::kBFloat16 ? conv2d_forward_wgmma_bfloat16
+                                               : conv2d_forward_wgmma_tf32;
+#endif
   forward(shape, choice, input, weight, bias, output, relu, stream);
 }
 

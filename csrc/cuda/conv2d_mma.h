@@ -25,10 +25,11 @@ Precision parse_precision(const char* op, ElementType type, const std::string& p
 
 struct Conv2dForwardChoice {
   const char* kernel;
-  bool tensor_cores;  // else conv2d_forward, and the rest says nothing
-  int columns;        // of a tile
-  int copy_bytes;     // of one copy to shared memory
-  int stages;         // slabs in shared memory
+  bool tensor_cores;   // else conv2d_forward, and the rest says nothing
+  int columns;         // of a tile
+  int copy_bytes;      // of one copy to shared memory
+  int stages;          // slabs in shared memory
+  bool wgmma = false;  // conv2d_wgmma.h: TMA copies whole boxes
   std::string name() const;
 };
 

@@ -55,6 +55,13 @@ int current_compute_capability() {
   return major * 10 + minor;
 }
 
+int current_multiprocessors() {
+  int device = 0, count = 0;
+  check(cudaGetDevice(&device), "current device");
+  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "multiprocessors");
+  return count;
+}
+
 #else
 
 int device_count() { return 2; }  // so that tests can mix them up
@@ -64,6 +71,7 @@ DeviceProperties device_properties(int device) {
     throw CudaError("device_properties: the emulator has devices 0 and 1, got " + std::to_string(device));
   return {"emulator", 90, 132, std::int64_t{1} << 33};
 }
+int current_multiprocessors() { return emulator::mode().multiprocessors; }
 int current_compute_capability() { return emulator::mode().compute_capability; }
 
 #endif

@@ -17,6 +17,7 @@ struct DeviceProperties {
 int device_count();
 std::string driver_status();  // one sentence for people: the driver and how many devices, or why there are none
 DeviceProperties device_properties(int device);
+int current_multiprocessors();     // likewise
 int current_compute_capability();  // of the current device; quick enough for every call
 
 }  // namespace cuda

@@ -35,9 +35,17 @@ def pointer_device(address: int) -> int:
 def read_dlpack(capsule: object) -> tuple[int, tuple[int, ...], tuple[int, ...] | None, str, bool]:
     """Return address, shape, strides in elements or None, dtype and whether it is read-only; takes nothing over."""
 
-def set_emulation(*, late_landing: bool, backwards: bool, launch_error: str = "", compute_capability: int = 90) -> None:
+def set_emulation(
+    *,
+    late_landing: bool,
+    backwards: bool,
+    launch_error: str = "",
+    compute_capability: int = 90,
+    multiprocessors: int = 132,
+    tensor_maps: bool = True,
+) -> None:
     """Of the emulator only: when asynchronous copies land, the order of threads and blocks, an error of every launch,
-    and which GPU it is."""
+    which GPU it is, and whether its driver makes tensor maps."""
 
 def emulate_stream(device: int) -> int:
     """Of the emulator only: a new stream of this device."""
@@ -177,6 +185,24 @@ def conv2d_forward_choice(
 
 def probe_mma(instruction: str, a: int, b: int, d: int, *, stream: int) -> None:
     """One instruction of one warp on the words (32, 4) a, (32, 2) b and (32, 4) d, for tests."""
+
+def conv2d_wgmma_refusal(
+    shape: Conv2dShape, *, dtype: str, precision: str, aligned: bool, compute_capability: int
+) -> str:
+    """Why `conv2d_forward_choice` is not wgmma, or "" if it is; of layers that tensor cores take at all."""
+
+def probe_tma_im2col(
+    shape: Conv2dShape, dtype: str, input: int, to: int, *, row: int, c: int, kh: int, kw: int, stream: int
+) -> None:
+    """On sm_90, for tests: the box of 128 outputs from `row` on under a tap, 128 bytes each, as it lies in shared memory."""
+
+def probe_tma_filter(
+    shape: Conv2dShape, dtype: str, weight: int, to: int, *, column: int, c: int, tap: int, stream: int
+) -> None:
+    """The same of one tap of 64 filters."""
+
+def probe_wgmma(dtype: str, columns: int, a: int, b: int, sums: int, *, stream: int) -> None:
+    """On sm_90, for tests: adds the product of 64 and of `columns` swizzled lines to the sums that each thread holds."""
 
 def relu_forward(input: int, output: int, mask: int, count: int, *, stream: int) -> None: ...
 def relu_backward(grad_output: int, mask: int, grad_input: int, count: int, *, stream: int) -> None: ...

@@ -8,11 +8,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-import reference
 from conv2d_cases import Geometry
-from cuda_cases import KINDS, NAMES, as_numbers, poisoned, relative_error, same_bits, stored, to_nchw, to_nhwc
+from cuda_cases import KINDS, NAMES, as_numbers, poisoned, relative_error, same_bits, stored
 from fastconv import cuda
 from fastconv.cuda.conv2d import geometry as judge
+from tensor_core_cases import arrays, expected
 
 # Tiles are 128 rows by 32, 64 or 128 columns, slabs 32 (float32) or 64 elements deep; copies take 4 or 8 channels.
 WHOLE_PIECES = [
@@ -36,19 +36,19 @@ CASES = [*WHOLE_PIECES, *ELEMENT_BY_ELEMENT, *(MORE if os.environ.get("FASTCONV_
 PLAIN = Geometry(16, 40, (6, 5), (3, 3), padding=((1, 1), (1, 1)))
 
 
-def arrays(geometry: Geometry, dtype: str, rng: np.random.Generator) -> list[np.ndarray]:
-    """Images and weights as on the GPU, and a bias."""
-    shapes = geometry.input_shape, geometry.weight_shape
-    x, w = (stored(to_nhwc(rng.standard_normal(shape)), dtype) for shape in shapes)
-    return [x, w, stored(rng.standard_normal(geometry.outputs), dtype)]
+@pytest.fixture
+def emulated(emulated: ModuleType) -> ModuleType:
+    """As sm_80: sm_90 takes other kernels for most of these."""
+    emulated.set_emulation(late_landing=False, backwards=False, compute_capability=80)
+    return emulated
 
 
-def expected(geometry: Geometry, dtype: str, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
-    """From the definition, of the numbers as they are stored."""
-    g = geometry
-    bias = None if b is None else as_numbers(b, dtype)
-    images, weights = to_nchw(as_numbers(x, dtype)), to_nchw(as_numbers(w, dtype))
-    return to_nhwc(reference.conv2d(images, weights, bias, g.stride, g.padding, g.dilation, g.groups))
+@pytest.fixture
+def any_mode(any_mode: ModuleType, request: pytest.FixtureRequest) -> ModuleType:
+    """As `emulated`, in every mode."""
+    late, backwards = request.node.callspec.params["any_mode"]
+    any_mode.set_emulation(late_landing=late, backwards=backwards, compute_capability=80)
+    return any_mode
 
 
 @pytest.mark.parametrize("geometry", CASES, ids=str)

@@ -24,6 +24,9 @@ MMA = "conv2d_forward_mma.h", "conv2d_forward_mma_float16.cu", "test_conv2d_mma.
 MMA_TILE = "mma_tile.h", *MMA[1:]
 TF32 = "conv2d_forward_mma.h", "conv2d_forward_mma_tf32.cu", "test_conv2d_mma.py"
 MATH = "mma_math.h", "conv2d_forward_mma_tf32x3.cu", "test_conv2d_mma.py"
+WGMMA = "conv2d_forward_wgmma.h", "conv2d_forward_wgmma_bfloat16.cu", "test_conv2d_wgmma.py"
+OPERANDS = "wgmma_operands.h", *WGMMA[1:]
+CORNERS = "conv2d_wgmma_launch.h", *WGMMA[1:]
 GEOMETRY = "conv2d_geometry.h", "conv2d_forward.cu", "test_conv2d.py"
 TILE = "simt_tile.h", "conv2d_forward.cu", "test_conv2d.py"
 LINES = "simt_tile.h", "conv2d_backward_weight.cu", "test_conv2d_backward.py"
@@ -122,6 +125,58 @@ BUGS = [
     Bug("a is not rounded", MATH, "big = round_tf32(x) & ~0x1fffu;", "big &= ~0x1fffu;"),
     Bug("no small part of a", MATH, "mma_tf32(step, a_small, b[j]);", ""),
     Bug("no small part of b", MATH, "mma_tf32(step, a[i], b_small[j]);", ""),
+    Bug("slabs are multiplied before they land", WGMMA, "barrier_wait(full[place.stage], place.parity);", ""),
+    Bug(
+        "wgmma waits for the other phase",
+        WGMMA,
+        "full[place.stage], place.parity",
+        "full[place.stage], place.parity ^ 1",
+    ),
+    Bug("TMA waits for the other phase", WGMMA, "place.parity ^ 1", "place.parity"),
+    Bug("TMA does not wait", WGMMA, "barrier_wait(empty[place.stage], place.parity ^ 1);", ""),
+    Bug("phases do not alternate", WGMMA, "stage = 0, parity ^= 1", "stage = 0"),
+    Bug("slabs are given back while they are multiplied", WGMMA, "wgmma_wait<1>", "wgmma_wait<2>", by_default=True),
+    Bug("one warp gives a slab back for all", WGMMA, "empty[stage], Tile::kConsumerWarps", "empty[stage], 1"),
+    Bug("sums are stored before they are there", WGMMA, "wgmma_wait<0>(sums);", ""),
+    Bug("sums of the last slab left out", WGMMA, "wgmma_wait<0>(sums);", "wgmma_wait<1>(sums);"),
+    Bug("no fence before wgmma", WGMMA, "wgmma_fence();", ""),
+    Bug("TMA cannot see the barriers", WGMMA, "    barrier_init_done();\n", ""),
+    Bug("barriers are used before they are there", WGMMA, "  sync();\n", ""),
+    Bug("bytes of the filters are not expected", WGMMA, "(landed, Tile::kStageBytes)", "(landed, Tile::kRowBytes)"),
+    Bug(
+        "taps of the other axis", WGMMA, "kw * g.dilation_w, kh * g.dilation_h", "kh * g.dilation_h, kw * g.dilation_w"
+    ),
+    Bug("taps without dilation", WGMMA, "kw * g.dilation_w, kh * g.dilation_h", "kw, kh"),
+    Bug("filters of another tap", WGMMA, "kh * g.kw + kw, first_column", "kh + kw * g.kh, first_column"),
+    Bug("images of the second warpgroup", WGMMA, "(warpgroup() - 1) * 64", "0"),
+    Bug("filters are not advanced in depth", WGMMA, "wgmma_advance(b, step)", "wgmma_advance(b, 0)"),
+    Bug("every tile is the first", WGMMA, "input_pixel(g, row_tile * Tile::kRows)", "input_pixel(g, 0)"),
+    Bug(
+        "outputs beyond the last channel",
+        WGMMA,
+        ">= g.output_pixels || channel >= g.oc) continue",
+        ">= g.output_pixels) continue",
+    ),
+    Bug("quads half exchanged", WGMMA, "mask < 4; mask *= 2", "mask < 2; mask *= 2"),
+    Bug("padding reads weights on wgmma", WGMMA, "if (ballot(mend) == 0) return;", "return;"),
+    Bug("only who sees NaN mends", WGMMA, "if (ballot(mend) == 0) return;", "if (!mend) return;"),
+    Bug("no swizzle in a descriptor", OPERANDS, " | kSwizzle128 << 62", ""),
+    Bug("groups of four lines in a descriptor", OPERANDS, "kGroupsApart = 8 *", "kGroupsApart = 4 *"),
+    Bug(
+        "slabs begin anywhere",
+        OPERANDS,
+        "+ (kWgmmaAlignment - shared_address(p) % kWgmmaAlignment) % kWgmmaAlignment",
+        "",
+    ),
+    Bug(
+        "corners swapped",
+        CORNERS,
+        "box.lower_w = narrow(-s.pad_left), box.lower_h = narrow(-s.pad_top);",
+        "box.lower_w = narrow(-s.pad_top), box.lower_h = narrow(-s.pad_left);",
+        by_default=True,
+    ),
+    Bug("an upper corner without the filter", CORNERS, "s.pad_right - (s.kw - 1) * s.dilation_w", "s.pad_right"),
+    Bug("boxes without strides", CORNERS, "box.stride_h = narrow(s.stride_h)", "box.stride_h = 1"),
     Bug("bits of a word come too early", ELEMENTWISE, "bits |= shuffle_xor(bits, 4);", ""),
     Bug("no barrier between rows and columns", TRANSPOSE, "  sync();", "  "),
     Bug("the last maximum wins", MAX_POOL, "!(x <= best)", "!(x < best)"),
@@ -182,9 +237,11 @@ def compile_with(bug: Bug, folder: Path) -> Path:
     """The emulator with one kernel replaced."""
     build = cuda_emulator.build().parent
     kernel, driver, _ = bug.files
-    source = (cuda_emulator.ROOT / "csrc" / "cuda" / "kernels" / kernel).read_text()
+    folders = cuda_emulator.ROOT / "csrc" / "cuda" / "kernels", cuda_emulator.ROOT / "csrc" / "cuda"
+    original = next(path for path in (f / kernel for f in folders) if path.exists())
+    source = original.read_text()
     assert source.count(bug.before) == 1, "the line that this bug replaces has changed"
-    patched = folder / "cuda" / "kernels" / kernel
+    patched = folder / original.relative_to(cuda_emulator.ROOT / "csrc")
     patched.parent.mkdir(parents=True)
     patched.write_text(source.replace(bug.before, bug.after))
 

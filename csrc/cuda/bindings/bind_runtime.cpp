@@ -41,11 +41,12 @@ void bind_runtime(py::module_& m) {
   m.attr("emulated") = true;
   m.def(
       "set_emulation",
-      [](bool late_landing, bool backwards, const std::string& launch_error, int compute_capability) {
-        emulator::mode() = {late_landing, backwards, launch_error, compute_capability};
+      [](bool late_landing, bool backwards, const std::string& launch_error, int compute_capability,
+         int multiprocessors, bool tensor_maps) {
+        emulator::mode() = {late_landing, backwards, launch_error, compute_capability, multiprocessors, tensor_maps};
       },
       py::kw_only(), py::arg("late_landing"), py::arg("backwards"), py::arg("launch_error") = "",
-      py::arg("compute_capability") = 90);
+      py::arg("compute_capability") = 90, py::arg("multiprocessors") = 132, py::arg("tensor_maps") = true);
 #else
   m.attr("emulated") = false;
 #endif

@@ -60,6 +60,7 @@ void bind_conv2d_backward(py::module_& m);
 void bind_conv2d_mma(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_layers(py::module_& m);
+void bind_hopper(py::module_& m);
 void bind_loss(py::module_& m);
 void bind_optimizer(py::module_& m);
 void bind_stem_conv2d(py::module_& m);

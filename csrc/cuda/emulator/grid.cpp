@@ -136,6 +136,7 @@ void resume(Thread& t) {
 void run_block(Block& b) {
   b.warps.assign(static_cast<std::size_t>((b.threads + 31) / 32), Warp{});
   b.at_barrier = 0;
+  b.hopper.reset(), b.when_stuck = nullptr;
   int alive = b.threads;
   for (int i = 0; i < b.threads; ++i) {
     Thread& t = run.threads[static_cast<std::size_t>(i)];
@@ -160,7 +161,7 @@ void run_block(Block& b) {
         }
       } while (mode().backwards && run.progress != so_far);
     }
-    if (run.progress == before) {
+    if (run.progress == before && !(b.when_stuck && b.when_stuck())) {
       run.error = "deadlock: " + std::to_string(alive) + " of " + std::to_string(b.threads) + " threads of block " +
                   std::to_string(b.index) + " wait, " + std::to_string(b.at_barrier) + " of them at sync()";
       return;
@@ -204,7 +205,7 @@ std::string run_grid(int blocks, int threads, std::int64_t shared_bytes, const s
   const auto bytes = static_cast<std::size_t>(shared_bytes);
   auto* memory = static_cast<unsigned char*>(::operator new(bytes, std::align_val_t{kAlignment}));
   Block b;
-  b.blocks = blocks, b.threads = threads, b.shared = memory;
+  b.blocks = blocks, b.threads = threads, b.shared = memory, b.shared_bytes = shared_bytes;
   block = &b;
   for (int i = 0; i < blocks && run.error.empty(); ++i) {
     b.index = mode().backwards ? blocks - 1 - i : i;

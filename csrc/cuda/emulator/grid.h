@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,8 @@ struct Mode {
   bool backwards = false;       // threads and blocks run from the last to the first
   std::string launch_error;     // if not empty, what every launch fails with
   int compute_capability = 90;  // what drivers find when they choose a kernel
+  int multiprocessors = 132;
+  bool tensor_maps = true;  // whether there is a driver that makes them
 };
 Mode& mode();
 
@@ -51,12 +54,17 @@ struct Warp {
   std::uint64_t meetings[32] = {};  // of each lane so far
 };
 
+struct Hopper;
+
 struct Block {
   int index = 0, blocks = 0, threads = 0;
   unsigned char* shared = nullptr;
+  std::int64_t shared_bytes = 0;
   int at_barrier = 0;
   std::uint64_t barriers = 0;  // passed so far
   std::vector<Warp> warps;
+  std::shared_ptr<Hopper> hopper;  // barriers, copies and products on the way, if the kernel has any
+  bool (*when_stuck)() = nullptr;  // what may go on by itself while all threads wait; false: nothing
 };
 
 extern Block* block;  // what runs now

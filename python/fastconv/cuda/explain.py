@@ -78,6 +78,7 @@ def plan(
     conversions = {array.name: _conversion(array, layout) for array in read}
     converted = [text for text in conversions.values() if text]
     notes = ["results of layout NCHW are channels-last in memory"] if layout == "NCHW" and not linear else []
+    rejected: list[str] = []
     module, name = native.module(op), _KERNELS[kernel]
     if pooling:
         notes.append(module.explain_pool2d(shape, op))
@@ -90,13 +91,15 @@ def plan(
     size = ITEM_BYTES.get(dtype, 4)
     major, minor = native.device_properties(given["input"].device)["compute_capability"]
     if name == _KERNELS["conv2d"]:
-        name = module.conv2d_forward_choice(
-            shape,
-            dtype=dtype,
-            precision="",
-            aligned=all(array.address % 16 == 0 for array in given.values()),
-            compute_capability=10 * major + minor,
-        )
+        how = {
+            "dtype": dtype,
+            "precision": "",
+            "aligned": all(array.address % 16 == 0 for array in given.values()),
+            "compute_capability": 10 * major + minor,
+        }
+        name = module.conv2d_forward_choice(shape, **how)
+        if major == 9 and "_mma" in name:
+            rejected.append(f"wgmma: {module.conv2d_wgmma_refusal(shape, **how)}")
     moved = math.prod(x_shape) + math.prod(y_shape) + (0 if pooling else math.prod(w_shape))
     return {
         "op": op,
@@ -108,7 +111,7 @@ def plan(
         "algorithm": "windows" if pooling or name.startswith(("depthwise", "stem")) else "implicit matrix product",
         "isa": "emulated" if native.emulated() else f"sm_{major}{minor}",
         "kernel": name,
-        "rejected": [],
+        "rejected": rejected,
         "threads": 0,
         "flops": math.prod(y_shape) * work,
         "scratch_bytes": sum(
