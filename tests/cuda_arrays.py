@@ -19,7 +19,7 @@ class Plain:
 class GpuArray:
     """A whole array library: DLPack with a device, and the array API's way to make new ones."""
 
-    float32, float16, uint32, uint8 = np.float32, np.float16, np.uint32, np.uint8
+    float64, float32, float16, uint32, uint8 = np.float64, np.float32, np.float16, np.uint32, np.uint8
     int32, int64 = np.int32, np.int64
 
     def __init__(self, array: np.ndarray, device: int = 0, kind: int = 2) -> None:

@@ -378,7 +378,6 @@ def batch_norm_backward(
     accumulate: bool,
     stream: int,
 ) -> None: ...
-
 def pair_loss_workspace_bytes(count: int) -> int: ...
 def pair_loss(
     kind: str,

@@ -46,6 +46,10 @@ TRANSPOSE = "transpose.h", "transpose.cu", "test_elementwise.py"
 LOSS = "cross_entropy.h", "loss.cu", "test_training.py"
 OPTIMIZER = "optimizer.h", "optimizer.cu", "test_training.py"
 DROPOUT = "dropout.h", "dropout.cu", "test_training.py"
+NORM = "batch_norm.h", "batch_norm.cu", "test_bound.py"
+ACTIVATION = "activation.h", "activation.cu", "test_bound.py"
+IMAGES = "images.h", "images.cu", "test_bound.py"
+PAIRS = "pair_loss.h", "pair_loss.cu", "test_bound.py"
 
 
 @dataclass(frozen=True)
@@ -229,6 +233,36 @@ BUGS = [
     Bug("the step is counted too late", OPTIMIZER, "++*p.step", "(*p.step)++"),
     Bug("Nesterov without the gradient", OPTIMIZER, "p.nesterov ? multiply_add(p.momentum, v, u) : v", "v"),
     Bug("the same numbers at every replay", DROPOUT, "p.counter ? static_cast<std::uint64_t>(*p.counter) : 0", "0"),
+    Bug(
+        "a thread's statistics beside another's",
+        NORM,
+        "store(distances + thread_x() * kVector, squares)",
+        "store(distances, squares)",
+    ),
+    Bug("a short slice counts as a whole one", NORM, "= left < q.walk.slice_rows ? left", "= false ? left"),
+    Bug("means that are apart", NORM, "a.squares + b.squares + apart * apart", "a.squares + b.squares + 0 * apart"),
+    Bug("a biased running variance", NORM, "all.squares / (rows - 1)", "all.squares / rows"),
+    Bug("the mean of the gradient forgotten", NORM, "gradient - mean.at[k] - ", "gradient - "),
+    Bug("the mask of what is not shifted", NORM, "n.output(x) <= 0 ? 0 : g", "x - n.mean <= 0 ? 0 : g"),
+    Bug("Inf times 0 in SiLU", ACTIVATION, "return at_least(x, -kFar) * sigmoid_pair", "return x * sigmoid_pair"),
+    Bug("the sigmoid of the other sign", ACTIVATION, "return x < 0 ? SigmoidPair", "return x > 0 ? SigmoidPair"),
+    Bug(
+        "a sum of half a warp",
+        ACTIVATION,
+        "for (int mask = 16; mask > 0; mask /= 2) value",
+        "for (int mask = 8; mask > 0; mask /= 2) value",
+    ),
+    Bug("channels of other images drop alike", ACTIVATION, "(at + i) / q.image * q.channels + ", ""),
+    Bug("the steps of the other array", IMAGES, "place(q.p.from, at)", "place(q.p.to, at)"),
+    Bug("one weight for all rows", IMAGES, "p.rows.weight[rows + i]", "p.rows.weight[rows]"),
+    Bug("the width of the other image", IMAGES, "(i * p.iw + j)", "(i * p.ow + j)"),
+    Bug(
+        "elements beyond the first round",
+        PAIRS,
+        "at += static_cast<std::int64_t>(q.blocks) * kPairThreads",
+        "at = p.count",
+    ),
+    Bug("Huber without its bound", PAIRS, "d > p.delta ? p.delta : d < -p.delta ? -p.delta : d", "d"),
 ]
 SELECTED = BUGS if os.environ.get("FASTCONV_TEST_PLANTED") == "all" else [bug for bug in BUGS if bug.by_default]
 

@@ -147,6 +147,67 @@ def test_conversions_are_told_and_can_be_refused(emulated: ModuleType, x: np.nda
         fastconv.config.strict = False
 
 
+@pytest.mark.parametrize("turn", [lambda a: a, channels_last], ids=["nchw", "channels-last"])
+def test_activations(emulated: ModuleType, rng: np.random.Generator, x: np.ndarray, turn: Any) -> None:
+    """Any order in memory, kept; softmax over what lies side by side."""
+    gy = rng.standard_normal(x.shape).astype(np.float32)
+    for name in ("leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "softplus"):
+        function, backward = getattr(ops, name), getattr(ops, f"{name}_backward")
+        y = function(x)
+        same(function(GpuArray(turn(x))), y)
+        saved = x if name in ("silu", "gelu", "softplus") else y
+        same(backward(GpuArray(turn(gy)), GpuArray(turn(saved))), backward(gy, saved))
+    out = GpuArray(turn(np.zeros_like(x)))
+    assert ops.leaky_relu(GpuArray(turn(x)), 0.3, out=out) is out
+    np.testing.assert_allclose(out.array, ops.leaky_relu(x, 0.3), **LIKE)
+    axis, other = (1, -1) if turn is channels_last else (-1, 1)
+    y = ops.softmax(x, axis)
+    same(ops.softmax(GpuArray(turn(x)), axis), y)
+    same(ops.softmax_backward(GpuArray(turn(gy)), GpuArray(turn(y)), axis), ops.softmax_backward(gy, y, axis))
+    same(ops.softmax(GpuArray(x[0, 0])), ops.softmax(x[0, 0]))
+    with pytest.raises(ValueError, match="softmax: axis must be the one that lies side by side in memory on a GPU"):
+        ops.softmax(GpuArray(turn(x)), other)
+
+
+@pytest.mark.parametrize("turn", [lambda a: a, channels_last], ids=["nchw", "channels-last"])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm(emulated: ModuleType, rng: np.random.Generator, x: np.ndarray, turn: Any, training: bool) -> None:
+    gy = rng.standard_normal(x.shape).astype(np.float32)
+    w, b, mean, var = (rng.random(4, dtype=np.float32) + 0.5 for _ in range(4))
+    there = [GpuArray(a.copy()) for a in (mean, var, w, b)]
+    options: dict[str, Any] = {"training": training, "activation": "relu"}
+    y, stats = ops.batch_norm(x, mean, var, w, b, **options, return_stats=True)
+    got, found = ops.batch_norm(GpuArray(turn(x)), *there, **options, return_stats=True)
+    same(got, y)
+    same(found, stats)
+    np.testing.assert_allclose(there[0].array, mean, **LIKE)
+    np.testing.assert_allclose(there[1].array, var, **LIKE)
+    expected = ops.batch_norm_backward(gy, x, stats, w, b, **options)
+    for grad, truth in zip(
+        ops.batch_norm_backward(GpuArray(turn(gy)), GpuArray(turn(x)), found, *there[2:], **options), expected,
+        strict=True,
+    ):  # fmt: skip
+        same(grad, truth)
+    rows = x[:, :, 0, 0]
+    same(ops.batch_norm(GpuArray(rows.copy()), *there, training=False), ops.batch_norm(rows, mean, var, w, b))
+    with pytest.raises(ValueError, match="batch_norm: running_mean and running_var must be given on a GPU"):
+        ops.batch_norm(GpuArray(x), None, None, training=True)
+
+
+@pytest.mark.parametrize("turn", [lambda a: a, channels_last], ids=["nchw", "channels-last"])
+def test_transposed_convolution(emulated: ModuleType, rng: np.random.Generator, x: np.ndarray, turn: Any) -> None:
+    w, b = rng.standard_normal((4, 3, 3, 2)).astype(np.float32), rng.standard_normal(6).astype(np.float32)
+    options: dict[str, Any] = {"stride": (2, 1), "padding": (1, 0), "output_padding": (1, 0), "groups": 2}
+    for bias, activation in ((None, None), (None, "relu"), (b, None), (b, "relu")):
+        y = ops.conv_transpose2d(x, w, bias, **options, activation=activation)
+        there = None if bias is None else GpuArray(bias)
+        got = ops.conv_transpose2d(GpuArray(turn(x)), GpuArray(turn(w)), there, **options, activation=activation)
+        same(got, y)
+    out = GpuArray(turn(np.zeros_like(y)))
+    assert ops.conv_transpose2d(GpuArray(turn(x)), GpuArray(w), there, **options, activation="relu", out=out) is out
+    np.testing.assert_allclose(out.array, y, **LIKE)
+
+
 def test_precision_and_short_floats(emulated: ModuleType, x: np.ndarray, w: np.ndarray) -> None:
     """Passed on by `fastconv.ops`, in both passes that take them, from planes and to planes."""
     for precision, tolerance in ((None, 1e-6), ("ieee", 1e-6), ("tf32x3", 4e-6), ("tf32", 2e-3)):

@@ -33,8 +33,8 @@ def relu(input: Any, *, mask: Any = None, out: Any = None) -> Any:
     """
     op = "relu"
     module = native.module(op)
-    x = _dense(op, "input", input)
-    result, y = _output_like(op, out, x)
+    x = dense(op, "input", input)
+    result, y = output_like(op, out, x)
     bits = None if mask is None else arrays.view(op, "mask", mask, 1, "uint32", write=True)
     if bits is not None:
         arrays.check_shape(op, "mask", bits, mask_shape(x.shape))
@@ -56,7 +56,7 @@ def relu_backward(grad_output: Any, mask: Any, *, out: Any = None) -> Any:
     return result
 
 
-def _same_order(op: str, first: View, name: str, value: Any, write: bool = False) -> View:
+def same_order(op: str, first: View, name: str, value: Any, write: bool = False) -> View:
     """An array that lies in memory as the first one does: then element follows element, whatever the order is."""
     array = arrays.check(op, arrays.look(op, name, value), None, first.dtype, write)
     arrays.check_shape(op, name, array, first.shape)
@@ -67,14 +67,14 @@ def _same_order(op: str, first: View, name: str, value: Any, write: bool = False
     return array
 
 
-def _dense(op: str, name: str, value: Any) -> View:
+def dense(op: str, name: str, value: Any) -> View:
     array = arrays.check(op, arrays.look(op, name, value), None, "float32")
     if arrays.memory_order(array) is None:
         raise ValueError(f"{op}: {name} must fill its memory without gaps, got strides {array.strides}")
     return array
 
 
-def _output_like(op: str, out: Any, first: View) -> tuple[Any, View]:
+def output_like(op: str, out: Any, first: View) -> tuple[Any, View]:
     """`out`, or a new array that lies in memory as the input does."""
     if out is None:
         order = arrays.memory_order(first)
@@ -82,7 +82,7 @@ def _output_like(op: str, out: Any, first: View) -> tuple[Any, View]:
         out = arrays.empty(op, first, [first.shape[axis] for axis in order])
         if order != tuple(range(len(order))):
             out = arrays.permute(out, [order.index(axis) for axis in range(len(order))])
-    return out, _same_order(op, first, "out", out, write=True)
+    return out, same_order(op, first, "out", out, write=True)
 
 
 def add(input: Any, other: Any, *, out: Any = None) -> Any:
@@ -100,9 +100,9 @@ def add(input: Any, other: Any, *, out: Any = None) -> Any:
     """
     op = "add"
     module = native.module(op)
-    a = _dense(op, "input", input)
-    b = _same_order(op, a, "other", other)
-    result, y = _output_like(op, out, a)
+    a = dense(op, "input", input)
+    b = same_order(op, a, "other", other)
+    result, y = output_like(op, out, a)
     with Launch(op, a, b, y) as stream:
         module.add(a.address, b.address, y.address, arrays.count(a.shape), stream=stream)
     return result
@@ -112,9 +112,9 @@ def relu_backward_output(grad_output: Any, output: Any, *, out: Any = None) -> A
     """Return grad_output where `output`, what `relu` returned, is positive or NaN, and 0 elsewhere."""
     op = "relu_backward"
     module = native.module(op)
-    gy = _dense(op, "grad_output", grad_output)
-    value = _same_order(op, gy, "output", output)
-    result, gx = _output_like(op, out, gy)
+    gy = dense(op, "grad_output", grad_output)
+    value = same_order(op, gy, "output", output)
+    result, gx = output_like(op, out, gy)
     with Launch(op, gy, value, gx) as stream:
         module.relu_backward_output(gy.address, value.address, gx.address, arrays.count(gy.shape), stream=stream)
     return result
@@ -152,11 +152,11 @@ def dropout(input: Any, p: float = 0.5, *, seed: int, offset: int = 0, counter: 
     if not 0 <= p < 1:
         raise ValueError(f"{op}: p must lie in [0, 1), got {p}")
     numbers = [_uint64(op, name, value) for name, value in (("seed", seed), ("offset", offset))]
-    x = _dense(op, "input", input)
+    x = dense(op, "input", input)
     steps = None if counter is None else arrays.view(op, "counter", counter, 1, "int64")
     if steps is not None:
         arrays.check_shape(op, "counter", steps, (1,))
-    result, y = _output_like(op, out, x)
+    result, y = output_like(op, out, x)
     with Launch(op, x, steps, y) as stream:
         module.dropout(
             x.address,

@@ -9,6 +9,7 @@ nothing. Weights (O, C, KH, KW) and their gradients obey the same rule.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,7 +114,7 @@ def _four(op: str, name: str, value: Any) -> View:
     return array
 
 
-def _images(op: str, name: str, value: Any, layout: str) -> tuple[View, bool]:
+def images(op: str, name: str, value: Any, layout: str) -> tuple[View, bool]:
     """(N, H, W, C) in memory, and whether it came as one image."""
     array = arrays.look(op, name, value)
     single = len(array.shape) == 3
@@ -125,7 +126,7 @@ def _images(op: str, name: str, value: Any, layout: str) -> tuple[View, bool]:
     return _nhwc(op, array, layout), single
 
 
-def _weight(op: str, value: Any) -> View:
+def as_nhwc_weight(op: str, value: Any) -> View:
     return _nhwc(op, _four(op, "weight", value), "NCHW")
 
 
@@ -135,7 +136,7 @@ def _memory_shape(shape: Sequence[int], layout: str) -> tuple[int, ...]:
     return (n, a, b, c) if layout == "NHWC" else (n, b, c, a)
 
 
-class _Result:
+class Result:
     """Where the kernel writes, in (N, H, W, C), and what the caller gets for it."""
 
     def __init__(self, op: str, out: Any, layout: str, single: bool = False) -> None:
@@ -174,7 +175,7 @@ class _Result:
         return result[0] if self.single else result
 
 
-def _only_auto(op: str, algo: str) -> None:
+def only_auto(op: str, algo: str) -> None:
     if arg.own_algorithm(op, algo) == "winograd":
         raise ValueError(f"{op}: algo must be 'auto' or 'direct' for arrays on a GPU, got 'winograd'")
 
@@ -196,11 +197,11 @@ def conv2d(
     """`geometry`: stride, padding, dilation, groups."""
     op = "conv2d"
     order = arg.layout(op, layout)
-    _only_auto(op, algo)
-    x, single = _images(op, "input", input, order)
-    result = _Result(op, out, order, single)
+    only_auto(op, algo)
+    x, single = images(op, "input", input, order)
+    result = Result(op, out, order, single)
     options: Any = {"activation": activation, "precision": precision, "out": result.direct}
-    return result.finish(kernels.conv2d(x, _weight(op, weight), bias, *geometry, **options))
+    return result.finish(kernels.conv2d(x, as_nhwc_weight(op, weight), bias, *geometry, **options))
 
 
 def conv2d_backward_input(
@@ -219,12 +220,12 @@ def conv2d_backward_input(
 ) -> Any:
     op = "conv2d_backward_input"
     order = arg.layout(op, layout)
-    _only_auto(op, algo)
+    only_auto(op, algo)
     given, single = arg.batch_shape(op, "input_shape", input_shape, 4)
     shape = _memory_shape(given, order)
-    grad, _ = _images(op, "grad_output", grad_output, order)
-    result = _Result(op, out, order, single)
-    w = _weight(op, weight)
+    grad, _ = images(op, "grad_output", grad_output, order)
+    result = Result(op, out, order, single)
+    w = as_nhwc_weight(op, weight)
     options: Any = {"precision": precision, "out": result.direct}
     return result.finish(kernels.conv2d_backward_input(shape, w, grad, stride, padding, dilation, groups, **options))
 
@@ -244,18 +245,18 @@ def conv2d_backward_weight(
 ) -> Any:
     op = "conv2d_backward_weight"
     order = arg.layout(op, layout)
-    _only_auto(op, algo)
-    x, _ = _images(op, "input", input, order)
-    grad, _ = _images(op, "grad_output", grad_output, order)
+    only_auto(op, algo)
+    x, _ = images(op, "input", input, order)
+    grad, _ = images(op, "grad_output", grad_output, order)
     shape = _memory_shape(arg.shape_tuple(op, "weight_shape", weight_shape, 4), "NCHW")
-    result = _Result(op, out, "NCHW")
+    result = Result(op, out, "NCHW")
     gw = kernels.conv2d_backward_weight(x, shape, grad, stride, padding, dilation, groups, out=result.direct)
     return result.finish(gw)
 
 
 def conv2d_backward_bias(grad_output: Any, *, layout: str, out: Any) -> Any:
     op = "conv2d_backward_bias"
-    grad, _ = _images(op, "grad_output", grad_output, arg.layout(op, layout))
+    grad, _ = images(op, "grad_output", grad_output, arg.layout(op, layout))
     return kernels.conv2d_backward_bias(grad, out=out)
 
 
@@ -324,12 +325,12 @@ def linear_backward_bias(grad_output: Any, *, out: Any) -> Any:
 
 def _pool(op: str, input: Any, *window: Any, layout: str, out: Any, **options: Any) -> Any:
     order = arg.layout(op, layout)
-    x, single = _images(op, "input", input, order)
-    result = _Result(op, out, order, single)
+    x, single = images(op, "input", input, order)
+    result = Result(op, out, order, single)
     found = getattr(kernels, op)(x, *window, out=result.direct, **options)
     if not isinstance(found, tuple):
         return result.finish(found)
-    return result.finish(found[0]), _Result(op, None, order, single).finish(found[1])
+    return result.finish(found[0]), Result(op, None, order, single).finish(found[1])
 
 
 def _pool_backward(
@@ -337,9 +338,9 @@ def _pool_backward(
 ) -> Any:
     order = arg.layout(op, layout)
     shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)
-    grad, _ = _images(op, "grad_output", grad_output, order)
-    places = [_images(op, "indices", value, order)[0] for value in indices]
-    result = _Result(op, out, order, single)
+    grad, _ = images(op, "grad_output", grad_output, order)
+    places = [images(op, "indices", value, order)[0] for value in indices]
+    result = Result(op, out, order, single)
     function = getattr(kernels, op)
     return result.finish(function(grad, *places, _memory_shape(shape, order), *window, out=result.direct))
 
@@ -393,3 +394,9 @@ def nchw_to_nhwc(input: Any, *, out: Any) -> Any:
 
 def nhwc_to_nchw(input: Any, *, out: Any) -> Any:
     return elementwise.nhwc_to_nchw(input, out=out)
+
+
+def __getattr__(name: str) -> Any:
+    """What lies in a file of its own."""
+    found: Any = getattr(importlib.import_module("fastconv.cuda.routed_layers"), name)
+    return found

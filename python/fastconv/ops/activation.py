@@ -163,6 +163,8 @@ def softmax(input: Array, axis: int = -1, *, out: Array | None = None) -> Array:
     TypeError, ValueError
         As for `relu`; ValueError also for an axis that is not there, or has no class.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.softmax(input, axis, out=out)
     op = "softmax"
     array = arg.check_array(op, "input", input, None)
     place = softmax_axis(op, "input", array.shape, axis)
@@ -193,6 +195,8 @@ def softmax_backward(grad_output: Array, output: Array, axis: int = -1, *, out: 
     TypeError, ValueError
         As for `softmax`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.softmax_backward(grad_output, output, axis, out=out)
     op = "softmax_backward"
     grad = arg.check_array(op, "grad_output", grad_output, None)
     place = softmax_axis(op, "grad_output", grad.shape, axis)

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from fastconv import _core
 from fastconv._config import config
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.slow_path import refuse_slow_conv2d
 
 
@@ -98,6 +101,10 @@ def conv_transpose2d(
     TypeError, ValueError, MemoryError
         As for `conv2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        geometry = stride, padding, output_padding, groups, dilation, output_size
+        options = {"layout": layout, "activation": activation, "algo": algo, "out": out}
+        return gpu.conv_transpose2d(input, weight, bias, *geometry, **options)
     op = "conv_transpose2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastconv import _core
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array, Layout
+from fastconv.ops.device import gpu_ops
 
 Stats = NDArray[np.float64]
 
@@ -151,6 +152,9 @@ def batch_norm(
     TypeError, ValueError
         For wrong dtypes and shapes; in training for a single value per channel.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        options = {"activation": activation, "layout": layout, "return_stats": return_stats, "out": out}
+        return gpu.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps, **options)
     op = "batch_norm"
     where, chosen = arg.layout(op, layout), arg.activation(op, activation)
     array, channels, count = _images(op, input, where)
@@ -218,6 +222,9 @@ def batch_norm_backward(
     TypeError, ValueError
         As for `batch_norm`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        options = {"activation": activation, "layout": layout, "out": out}
+        return gpu.batch_norm_backward(grad_output, input, stats, weight, bias, training, **options)
     op = "batch_norm_backward"
     where, chosen = arg.layout(op, layout), arg.activation(op, activation)
     array, channels, _ = _images(op, input, where)

@@ -14,6 +14,7 @@ from fastconv import _core
 from fastconv.ops import arguments as arg
 from fastconv.ops.activation import elementwise_output
 from fastconv.ops.arguments import Array
+from fastconv.ops.device import gpu_ops
 
 FUNCTIONS = ("leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "softplus")
 READ_INPUT = ("silu", "gelu", "gelu_tanh", "softplus")  # in backward; the others read the output
@@ -37,6 +38,8 @@ def gelu_name(op: str, approximate: object) -> str:
 
 
 def _forward(op: str, function: str, input: object, out: Array | None, a: float = 0.0, b: float = 0.0) -> Array:
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.activation(op, function, input, out, a, b)
     array = arg.check_array(op, "input", input, None)
     output = elementwise_output(op, out, input=array)
     _core.activation_forward(function, arg.contiguous(array), output, a=a, b=b)
@@ -46,6 +49,8 @@ def _forward(op: str, function: str, input: object, out: Array | None, a: float 
 def _backward(
     op: str, function: str, grad_output: object, saved: object, out: Array | None, a: float = 0.0, b: float = 0.0
 ) -> Array:
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.activation_backward(op, function, grad_output, saved, out, a, b)
     name = "input" if function in READ_INPUT else "output"
     grad = arg.check_array(op, "grad_output", grad_output, None)
     value = arg.check_array(op, name, saved, None, grad.dtype)

@@ -1,0 +1,219 @@
+"""More of `fastconv.ops` on GPU arrays: activations, softmax, batch norm and transposed convolution; see `routed`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import fastconv.cuda as kernels
+from fastconv.cuda import arrays, elementwise, native, routed
+from fastconv.cuda.arrays import View
+from fastconv.cuda.launch import Launch
+from fastconv.ops import arguments as arg
+from fastconv.ops.activation import softmax_axis
+from fastconv.ops.conv_transpose2d import conv_transpose2d_geometry
+from fastconv.ops.norm import check_count, number
+from fastconv.ops.pointwise import READ_INPUT
+
+# Element by element: any order in memory without gaps
+
+
+def activation(op: str, function: str, input: Any, out: Any, a: float, b: float) -> Any:
+    """A function by its native name."""
+    module = native.module(op)
+    x = elementwise.dense(op, "input", input)
+    result, y = elementwise.output_like(op, out, x)
+    with Launch(op, x, y) as stream:
+        module.activation_forward(function, x.address, y.address, arrays.count(x.shape), a=a, b=b, stream=stream)
+    return result
+
+
+def activation_backward(op: str, function: str, grad_output: Any, saved: Any, out: Any, a: float, b: float) -> Any:
+    """`saved`: the input of some functions, the output of others."""
+    module = native.module(op)
+    gy = elementwise.dense(op, "grad_output", grad_output)
+    value = elementwise.same_order(op, gy, "input" if function in READ_INPUT else "output", saved)
+    result, gx = elementwise.output_like(op, out, gy)
+    with Launch(op, gy, value, gx) as stream:
+        module.activation_backward(
+            function, gy.address, value.address, gx.address, arrays.count(gy.shape), a=a, b=b, stream=stream
+        )
+    return result
+
+
+def _classes(op: str, array: View, axis: object) -> tuple[int, int]:
+    """Rows and classes of an array whose classes are neighbours in memory."""
+    place = softmax_axis(op, array.name, array.shape, axis)
+    order = arrays.memory_order(array)
+    assert order is not None
+    inner = [k for k in order[order.index(place) + 1 :] if array.shape[k] > 1]
+    if inner:
+        raise ValueError(
+            f"{op}: axis must be the one that lies side by side in memory on a GPU, got {axis} of an array with "
+            f"strides {array.strides}"
+        )
+    classes = array.shape[place]
+    return arrays.count(array.shape) // classes, classes
+
+
+def softmax(input: Any, axis: int, *, out: Any) -> Any:
+    op = "softmax"
+    x = elementwise.dense(op, "input", input)
+    sizes = _classes(op, x, axis)
+    result, y = elementwise.output_like(op, out, x)
+    with Launch(op, x, y) as stream:
+        native.module(op).softmax_forward(x.address, y.address, *sizes, stream=stream)
+    return result
+
+
+def softmax_backward(grad_output: Any, output: Any, axis: int, *, out: Any) -> Any:
+    op = "softmax_backward"
+    gy = elementwise.dense(op, "grad_output", grad_output)
+    sizes = _classes(op, gy, axis)
+    value = elementwise.same_order(op, gy, "output", output)
+    result, gx = elementwise.output_like(op, out, gy)
+    with Launch(op, gy, value, gx) as stream:
+        native.module(op).softmax_backward(gy.address, value.address, gx.address, *sizes, stream=stream)
+    return result
+
+
+# Batch norm
+
+
+def _channels_last(op: str, name: str, value: Any, layout: arg.Layout) -> tuple[View, int]:
+    """(N, H, W, C) or (N, C) in memory, and how many dimensions it came with."""
+    array = arrays.look(op, name, value)
+    if len(array.shape) == 2:
+        return arrays.view(op, name, array, 2), 2
+    if len(array.shape) != 4:
+        raise ValueError(f"{op}: {name} must be (N, F) or 4-D ({layout}), got shape {array.shape}")
+    return arrays.view(op, name, routed.images(op, name, array, layout)[0], 4), 4
+
+
+def _vector(op: str, name: str, value: Any, size: int, write: bool = False) -> View | None:
+    if value is None:
+        return None
+    array = arrays.view(op, name, value, 1, write=write)
+    arrays.check_shape(op, name, array, (size,))
+    return array
+
+
+def _address(array: View | None) -> int:
+    return 0 if array is None else array.address
+
+
+def _workspace(op: str, like: Any, rows: int, columns: int) -> tuple[View, int]:
+    nbytes = int(native.module(op).batch_norm_workspace_bytes(rows, columns))
+    return arrays.view(op, "workspace", arrays.empty(op, like, (nbytes // 8,), "float64"), 1, "float64"), nbytes
+
+
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *,
+    activation: str | None,
+    layout: str,
+    return_stats: bool,
+    out: Any,
+) -> Any:
+    op = "batch_norm"
+    order, relu = arg.layout(op, layout), arg.activation(op, activation) == "relu"
+    x, ndim = _channels_last(op, "input", input, order)
+    channels, rows = x.shape[-1], math.prod(x.shape[:-1])
+    if training:
+        check_count(op, rows, x.shape)
+    if running_mean is None or running_var is None:
+        raise ValueError(f"{op}: running_mean and running_var must be given on a GPU, got None")
+    mean = _vector(op, "running_mean", running_mean, channels, write=training)
+    var = _vector(op, "running_var", running_var, channels, write=training)
+    w, b = _vector(op, "weight", weight, channels), _vector(op, "bias", bias, channels)
+    result = routed.Result(op, out, order) if ndim == 4 else None
+    place = result.direct if result is not None else out
+    y = arrays.output(op, place, x, x.shape)
+    stats = arrays.empty(op, x, (channels, 2), "float64")
+    into, saved = arrays.view(op, "out", y, write=True), arrays.view(op, "stats", stats, 2, "float64")
+    work, nbytes = _workspace(op, x, rows, channels)
+    addresses = [_address(array) for array in (x, w, b, into, saved, mean, var)]
+    options = {"momentum": number(op, "momentum", momentum, 0.0), "eps": number(op, "eps", eps, 0.0), "relu": relu}
+    with Launch(op, x, w, b, into, saved, mean, var, work) as stream:
+        native.module(op).batch_norm_forward(
+            *addresses, rows, channels, work.address, nbytes, training=bool(training), **options, stream=stream
+        )
+    finished = y if result is None else result.finish(y)
+    return (finished, stats) if return_stats else finished
+
+
+def batch_norm_backward(
+    grad_output: Any,
+    input: Any,
+    stats: Any,
+    weight: Any,
+    bias: Any,
+    training: bool,
+    *,
+    activation: str | None,
+    layout: str,
+    out: Any,
+) -> tuple[Any, Any, Any]:
+    op = "batch_norm_backward"
+    order, relu = arg.layout(op, layout), arg.activation(op, activation) == "relu"
+    x, ndim = _channels_last(op, "input", input, order)
+    gy, _ = _channels_last(op, "grad_output", grad_output, order)
+    arrays.check_shape(op, "grad_output", gy, x.shape)
+    channels, rows = x.shape[-1], math.prod(x.shape[:-1])
+    saved = arrays.view(op, "stats", stats, 2, "float64")
+    arrays.check_shape(op, "stats", saved, (channels, 2))
+    w, b = _vector(op, "weight", weight, channels), _vector(op, "bias", bias, channels)
+    result = routed.Result(op, out, order) if ndim == 4 else None
+    place = result.direct if result is not None else out
+    gx = arrays.output(op, place, x, x.shape)
+    grads = [arrays.empty(op, x, (channels,)) for _ in range(2)]
+    written = [arrays.view(op, "out", array, write=True) for array in (gx, *grads)]
+    work, nbytes = _workspace(op, x, rows, channels)
+    addresses = [_address(array) for array in (gy, x, saved, w, b, *written)]
+    options = {"training": bool(training), "relu": relu, "accumulate": False}
+    with Launch(op, gy, x, saved, w, b, *written, work) as stream:
+        native.module(op).batch_norm_backward(
+            *addresses, rows, channels, work.address, nbytes, **options, stream=stream
+        )
+    return (gx if result is None else result.finish(gx)), grads[0], grads[1]
+
+
+# Transposed convolution: the passes of `conv2d` in other roles
+
+
+def conv_transpose2d(
+    input: Any, weight: Any, bias: Any, *geometry: Any, layout: str, activation: str | None, algo: str, out: Any
+) -> Any:
+    """`geometry`: stride, padding, output_padding, groups, dilation, output_size."""
+    op = "conv_transpose2d"
+    order = arg.layout(op, layout)
+    routed.only_auto(op, algo)
+    relu = arg.activation(op, activation) == "relu"
+    x, single = routed.images(op, "input", input, order)
+    w = routed.as_nhwc_weight(op, weight)
+    c, kh, kw, o = w.shape
+    judged: tuple[Any, Any, Any, Any, Any, Any] = geometry
+    shape = conv_transpose2d_geometry(op, x.shape, (c, o, kh, kw), *judged, "NHWC")
+    n, channels, height, width = shape.input_shape
+    b = _vector(op, "bias", bias, channels)
+    result = routed.Result(op, out, order, single)
+    options: Any = {"stride": shape.stride, "padding": shape.padding, "dilation": shape.dilation}
+    y = kernels.conv2d_backward_input(
+        (n, height, width, channels), w, x, **options, groups=shape.groups, out=result.direct
+    )
+    if b is not None:
+        into = arrays.view(op, "out", y, 4, write=True)
+        with Launch(op, into, b) as stream:
+            native.module(op).add_bias(
+                into.address, b.address, into.address, n * height * width, channels, relu=relu, stream=stream
+            )
+    elif relu:
+        kernels.relu(y, out=y)
+    return result.finish(y)
