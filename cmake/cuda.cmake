@@ -21,6 +21,10 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/conv2d_backward_input_mma_tf32x3.cu
     csrc/cuda/conv2d_backward_mma.cu
     csrc/cuda/conv2d_backward_weight.cu
+    csrc/cuda/conv2d_backward_weight_mma_bfloat16.cu
+    csrc/cuda/conv2d_backward_weight_mma_float16.cu
+    csrc/cuda/conv2d_backward_weight_mma_tf32.cu
+    csrc/cuda/conv2d_backward_weight_mma_tf32x3.cu
     csrc/cuda/conv2d_forward.cu
     csrc/cuda/conv2d_kind.cu
     csrc/cuda/conv2d_wgmma.cu
@@ -51,7 +55,6 @@ set(FASTCONV_CUDA_HOPPER_SOURCES
     csrc/cuda/hopper_probe.cu
     csrc/cuda/tensor_map.cu)
 set(FASTCONV_CUDA_BINDINGS
-    csrc/cuda/bindings/bind_conv2d.cpp
     csrc/cuda/bindings/bind_conv2d_backward.cpp
     csrc/cuda/bindings/bind_conv2d_mma.cpp
     csrc/cuda/bindings/bind_elementwise.cpp

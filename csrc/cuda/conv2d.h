@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/conv2d_shape.h"
+#include "cuda/float16.h"
 #include "cuda/stream.h"
 
 namespace fastconv {
@@ -24,12 +25,14 @@ std::int64_t conv2d_backward_weight_workspace_bytes(const Conv2dShape& shape);
 void conv2d_backward_weight(const Conv2dShape& shape, const float* input, const float* grad_output, float* grad_weight,
                             void* workspace, bool accumulate, Stream stream);
 
-// Sums of grad_output over pixels = n * oh * ow. mask, or null: take grad_output only where its bit is set; masked, or
-// null: store it so, too (may be grad_output).
-std::int64_t conv2d_backward_bias_workspace_bytes(std::int64_t pixels, std::int64_t channels);
-void conv2d_backward_bias(const float* grad_output, std::int64_t pixels, std::int64_t channels,
-                          const std::uint32_t* mask, float* masked, float* grad_bias, void* workspace, bool accumulate,
-                          Stream stream);
+// Sums of grad_output over pixels = n * oh * ow; T is float, Float16 or BFloat16. mask, or null: take grad_output only
+// where its bit is set; masked, or null: store it so, too (may be grad_output). grad_bias: of T, or of float where
+// `wide`.
+std::int64_t conv2d_backward_bias_workspace_bytes(std::int64_t pixels, std::int64_t channels,
+                                                  std::int64_t element_bytes);
+template <class T>
+void conv2d_backward_bias(const T* grad_output, std::int64_t pixels, std::int64_t channels, const std::uint32_t* mask,
+                          T* masked, void* grad_bias, bool wide, void* workspace, bool accumulate, Stream stream);
 
 }  // namespace cuda
 }  // namespace fastconv

@@ -1,8 +1,8 @@
 // Which kernels compute gradients, and the way to them.
 #include "cuda/conv2d_backward_mma.h"
 
-#include "cuda/aligned.h"
 #include "cuda/conv2d.h"
+#include "cuda/conv2d_backward_weight.h"
 #include "cuda/conv2d_kind.h"
 #include "cuda/devices.h"
 #include "cuda/error.h"
@@ -30,6 +30,12 @@ int stages_for(int compute_capability) { return compute_capability < 80 ? 2 : 3;
 
 bool in_pieces(const Conv2dShape& shape, ElementType type) {
   return shape.icg() * bytes_of(type) % 16 == 0 && shape.ocg() * bytes_of(type) % 16 == 0;
+}
+
+// The slices are the same whether channels and addresses come in pieces or not.
+WeightPlan plan_on_tensor_cores(const Conv2dShape& s, ElementType type) {
+  const int rows = s.ocg() <= 32 && in_pieces(s, type) ? 32 : s.ocg() <= 64 || !in_pieces(s, type) ? 64 : 128;
+  return plan_backward_weight(s, rows, rows == 128 && s.kh * s.kw * s.icg() <= 64 ? 64 : 128);
 }
 
 template <class Function>
@@ -77,6 +83,47 @@ void conv2d_backward_input_mma(const Conv2dShape& shape, ElementType type, Preci
   of_kind(type, precision, conv2d_backward_input_mma_tf32, conv2d_backward_input_mma_tf32x3,
           conv2d_backward_input_mma_float16,
           conv2d_backward_input_mma_bfloat16)(shape, choice, weight, grad_output, mask, grad_input, stream);
+}
+
+Conv2dBackwardChoice choose_conv2d_backward_weight(const Conv2dShape& shape, ElementType type, Precision precision,
+                                                   bool aligned, int compute_capability) {
+  if (is_exact(shape, type, precision, compute_capability))
+    return {conv2d_kind(shape) == Conv2dKind::depthwise ? "depthwise_conv2d_backward_weight"
+                                                        : "conv2d_backward_weight_simt",
+            false,
+            0,
+            0,
+            0,
+            0};
+  check_instructions("conv2d_backward_weight", type, compute_capability);
+  const int stages = stages_for(compute_capability);
+  if (!aligned || !in_pieces(shape, type))
+    return {"conv2d_backward_weight_mma", true, 64, 128, static_cast<int>(bytes_of(type)), stages};
+  const WeightPlan plan = plan_on_tensor_cores(shape, type);
+  return {"conv2d_backward_weight_mma", true, plan.rows, plan.columns, 16, stages};
+}
+
+std::int64_t conv2d_backward_weight_mma_workspace_bytes(const Conv2dShape& shape, ElementType type,
+                                                        Precision precision) {
+  const bool half = type != ElementType::kFloat32;
+  const std::int64_t exact = half ? 0 : conv2d_backward_weight_workspace_bytes(shape);
+  if (precision == Precision::kIeee) return exact;
+  return std::max(exact, backward_weight_workspace(shape, plan_on_tensor_cores(shape, type)));
+}
+
+void conv2d_backward_weight_mma(const Conv2dShape& shape, ElementType type, Precision precision, const void* input,
+                                const void* grad_output, void* grad_weight, bool wide, void* workspace, bool accumulate,
+                                Stream stream) {
+  const bool whole_pieces = aligned(input, 16) && aligned(grad_output, 16);
+  const Conv2dBackwardChoice choice =
+      choose_conv2d_backward_weight(shape, type, precision, whole_pieces, current_compute_capability());
+  if (!choice.tensor_cores)
+    return conv2d_backward_weight(shape, static_cast<const float*>(input), static_cast<const float*>(grad_output),
+                                  static_cast<float*>(grad_weight), workspace, accumulate, stream);
+  const std::int64_t slices = plan_on_tensor_cores(shape, type).slices;
+  of_kind(type, precision, conv2d_backward_weight_mma_tf32, conv2d_backward_weight_mma_tf32x3,
+          conv2d_backward_weight_mma_float16, conv2d_backward_weight_mma_bfloat16)(
+      shape, choice, slices, input, grad_output, grad_weight, wide, workspace, accumulate, stream);
 }
 
 }  // namespace cuda

@@ -33,5 +33,22 @@ Conv2dBackwardInputMma conv2d_backward_input_mma_tf32, conv2d_backward_input_mma
 void conv2d_backward_input_mma(const Conv2dShape& shape, ElementType type, Precision precision, const void* weight,
                                const void* grad_output, const std::uint32_t* mask, void* grad_input, Stream stream);
 
+// As conv2d_backward_weight(), with input and grad_output of `type`; grad_weight likewise, or float32 where `wide`. The
+// workspace serves every GPU.
+Conv2dBackwardChoice choose_conv2d_backward_weight(const Conv2dShape& shape, ElementType type, Precision precision,
+                                                   bool aligned, int compute_capability);
+std::int64_t conv2d_backward_weight_mma_workspace_bytes(const Conv2dShape& shape, ElementType type,
+                                                        Precision precision);
+
+using Conv2dBackwardWeightMma = void(const Conv2dShape& shape, const Conv2dBackwardChoice& choice, std::int64_t slices,
+                                     const void* input, const void* grad_output, void* grad_weight, bool wide,
+                                     void* workspace, bool accumulate, Stream stream);
+Conv2dBackwardWeightMma conv2d_backward_weight_mma_tf32, conv2d_backward_weight_mma_tf32x3,
+    conv2d_backward_weight_mma_float16, conv2d_backward_weight_mma_bfloat16;  // each compiled by itself
+
+void conv2d_backward_weight_mma(const Conv2dShape& shape, ElementType type, Precision precision, const void* input,
+                                const void* grad_output, void* grad_weight, bool wide, void* workspace, bool accumulate,
+                                Stream stream);
+
 }  // namespace cuda
 }  // namespace fastconv

@@ -73,14 +73,11 @@ class Conv2dShape:
     @property
     def output_shape(self) -> _Shape4: ...
 
-def conv2d_forward(
-    shape: Conv2dShape, input: int, weight: int, bias: int, output: int, *, relu: bool, stream: int
-) -> None: ...
 def explain_conv2d_kind(shape: Conv2dShape) -> str: ...
 def stem_conv2d_forward(
     shape: Conv2dShape, input: int, weight: int, bias: int, output: int, *, planar: bool, relu: bool, stream: int
 ) -> None:
-    """planar: the input lies as (N, C, H, W); all else as for conv2d_forward."""
+    """planar: the input lies as (N, C, H, W); all else as for conv2d_forward_mma."""
 
 def conv2d_backward_input(
     shape: Conv2dShape,
@@ -98,7 +95,9 @@ def conv2d_backward_input(
 def conv2d_backward_input_choice(
     shape: Conv2dShape, *, dtype: str, precision: str, aligned: bool, compute_capability: int
 ) -> str: ...
-def conv2d_backward_weight_workspace_bytes(shape: Conv2dShape) -> int: ...
+def conv2d_backward_weight_workspace_bytes(
+    shape: Conv2dShape, *, dtype: str = "float32", precision: str = ""
+) -> int: ...
 def conv2d_backward_weight(
     shape: Conv2dShape,
     input: int,
@@ -107,10 +106,18 @@ def conv2d_backward_weight(
     workspace: int,
     workspace_bytes: int,
     *,
+    dtype: str = "float32",
+    precision: str = "",
+    wide: bool = False,
     accumulate: bool,
     stream: int,
-) -> None: ...
-def conv2d_backward_bias_workspace_bytes(pixels: int, channels: int) -> int: ...
+) -> None:
+    """wide: grad_weight is float32 whatever `dtype` is."""
+
+def conv2d_backward_weight_choice(
+    shape: Conv2dShape, *, dtype: str, precision: str, aligned: bool, compute_capability: int
+) -> str: ...
+def conv2d_backward_bias_workspace_bytes(pixels: int, channels: int, *, dtype: str = "float32") -> int: ...
 def conv2d_backward_bias(
     pixels: int,
     channels: int,
@@ -121,6 +128,8 @@ def conv2d_backward_bias(
     workspace: int,
     workspace_bytes: int,
     *,
+    dtype: str = "float32",
+    wide: bool = False,
     accumulate: bool,
     stream: int,
 ) -> None:

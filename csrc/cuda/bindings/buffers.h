@@ -55,7 +55,6 @@ inline Stream as_stream(Address stream) { return reinterpret_cast<Stream>(stream
 // Each bind_<topic>.cpp adds its functions.
 void bind_runtime(py::module_& m);
 void bind_shapes(py::module_& m);
-void bind_conv2d(py::module_& m);
 void bind_conv2d_backward(py::module_& m);
 void bind_conv2d_mma(py::module_& m);
 void bind_elementwise(py::module_& m);

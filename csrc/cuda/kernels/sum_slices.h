@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cuda/device.h"
+#include "cuda/float16.h"
 
 namespace fastconv {
 namespace cuda {
@@ -37,6 +38,20 @@ FASTCONV_DEVICE float sum_slices(const SumSlicesParams& p) {
   if (thread_x() >= kSumElements) return 0;
   for (int part = 1; part < kSumParts; ++part) sum += parts[part * kSumElements + thread_x()];
   return sum;
+}
+
+// One sum into a result of T, or of float where `wide`.
+template <class T>
+FASTCONV_DEVICE void put_sum(void* result, bool wide, bool accumulate, std::int64_t element, float sum) {
+  if constexpr (sizeof(T) != sizeof(float)) {
+    if (!wide) {
+      T* const to = static_cast<T*>(result) + element;
+      *to = from_float<T>(accumulate ? to_float(*to) + sum : sum);
+      return;
+    }
+  }
+  float* const to = static_cast<float*>(result) + element;
+  *to = accumulate ? *to + sum : sum;
 }
 
 }  // namespace cuda

@@ -160,6 +160,16 @@ def _accumulates(op: str, accumulate: bool, out: Any) -> bool:
     return accumulate
 
 
+def _sum_of(
+    op: str, out: Any, like: Any, shape: tuple[int, ...], dtype: str
+) -> tuple[Any, arrays.View, dict[str, Any]]:
+    """Where a sum over the batch goes: in `dtype`, or in float32 if `out` is so; and how to call for it."""
+    wide = out is not None and arrays.look(op, "out", out).dtype == "float32"
+    kind = "float32" if wide else dtype
+    result = arrays.output(op, out, like, shape, kind)
+    return result, arrays.view(op, "out", result, len(shape), kind, write=True), {"dtype": dtype, "wide": wide}
+
+
 def conv2d_backward_input(
     input_shape: Sequence[int],
     weight: Any,
@@ -221,6 +231,9 @@ def conv2d_backward_weight_workspace_bytes(
     padding: PaddingArgument = 0,
     dilation: IntOrPair = 1,
     groups: int = 1,
+    *,
+    dtype: str = "float32",
+    precision: str | None = None,
 ) -> int:
     """Bytes that `conv2d_backward_weight` needs beside its result: 17.3 MB at most, often 0."""
     op = "conv2d_backward_weight"
@@ -229,7 +242,8 @@ def conv2d_backward_weight_workspace_bytes(
         arg.shape_tuple(op, "weight_shape", weight_shape, 4),
     )
     shape = geometry(op, x_shape, w_shape, stride, padding, dilation, groups)
-    return int(native.module(op).conv2d_backward_weight_workspace_bytes(shape))
+    how = {"dtype": dtype, "precision": _precision(op, precision)}
+    return int(native.module(op).conv2d_backward_weight_workspace_bytes(shape, **how))
 
 
 def conv2d_backward_weight(
@@ -242,6 +256,7 @@ def conv2d_backward_weight(
     groups: int = 1,
     *,
     accumulate: bool = False,
+    precision: str | None = None,
     workspace: Any = None,
     out: Any = None,
 ) -> Any:
@@ -249,16 +264,19 @@ def conv2d_backward_weight(
 
     Parameters
     ----------
-    input : array on a GPU, shape (N, H, W, C), float32
+    input : array on a GPU, shape (N, H, W, C), float32, float16 or bfloat16
     weight_shape : (O, KH, KW, C/groups)
-    grad_output : array, shape (N, OH, OW, O)
+    grad_output : array of the same dtype, shape (N, OH, OW, O)
     stride, padding, dilation, groups
         As for `fastconv.ops.conv2d`.
     accumulate : bool
         Add to what `out` holds.
+    precision : {None, "ieee", "tf32", "tf32x3"}, optional
+        As for `conv2d`.
     workspace : array, float32, one dimension, optional
         Of `conv2d_backward_weight_workspace_bytes` or more; allocated by the library of `input` otherwise.
-    out : array, shape `weight_shape`, optional
+    out : array of the same dtype or float32, shape `weight_shape`, optional
+        float32 takes the sums of float16 and bfloat16 without rounding them.
 
     Returns
     -------
@@ -272,13 +290,14 @@ def conv2d_backward_weight(
     op = "conv2d_backward_weight"
     module = native.module(op)
     w_shape = arg.shape_tuple(op, "weight_shape", weight_shape, 4)
-    x, gy = arrays.view(op, "input", input, 4), arrays.view(op, "grad_output", grad_output, 4)
+    x, dtype = _first(op, "input", input, 4)
+    gy = arrays.view(op, "grad_output", grad_output, 4, dtype)
     shape = geometry(op, x.shape, w_shape, stride, padding, dilation, groups)
     arrays.check_shape(op, "grad_output", gy, output_shape(shape))
     adds = _accumulates(op, accumulate, out)
-    result = arrays.output(op, out, input, w_shape)
-    gw = arrays.view(op, "out", result, 4, write=True)
-    needed = module.conv2d_backward_weight_workspace_bytes(shape)
+    how = _precision(op, precision)
+    result, gw, kind = _sum_of(op, out, input, w_shape, dtype)
+    needed = module.conv2d_backward_weight_workspace_bytes(shape, dtype=dtype, precision=how)
     work = _workspace(op, workspace, input, needed) if needed else None
     with Launch(op, x, gy, gw, work) as stream:
         module.conv2d_backward_weight(
@@ -288,6 +307,8 @@ def conv2d_backward_weight(
             gw.address,
             work.address if work else 0,
             needed,
+            **kind,
+            precision=how,
             accumulate=adds,
             stream=stream,
         )
@@ -307,16 +328,17 @@ def conv2d_backward_bias(
 
     Parameters
     ----------
-    grad_output : array on a GPU, shape (..., O), float32
+    grad_output : array on a GPU, shape (..., O), float32, float16 or bfloat16
     mask : array of uint32, optional
         The mask that `relu` wrote behind the convolution: grad_output counts where its bit is set.
-    masked : array of the shape of `grad_output`, optional
+    masked : array of the shape and dtype of `grad_output`, optional
         Takes grad_output times the mask, which the gradients of input and weight need; may be `grad_output`.
     accumulate : bool
         Add to what `out` holds.
     workspace : array, float32, one dimension, optional
         Of `conv2d_backward_bias_workspace_bytes` or more; allocated by the library of `grad_output` otherwise.
-    out : array, shape (O,), optional
+    out : array of the same dtype or float32, shape (O,), optional
+        float32 takes the sums of float16 and bfloat16 without rounding them.
 
     Returns
     -------
@@ -329,7 +351,7 @@ def conv2d_backward_bias(
     """
     op = "conv2d_backward_bias"
     module = native.module(op)
-    gy = arrays.view(op, "grad_output", grad_output)
+    gy, dtype = _first(op, "grad_output", grad_output, None)
     if not gy.shape or not gy.shape[-1]:
         raise ValueError(f"{op}: grad_output must have channels in its last dimension, got shape {gy.shape}")
     channels = gy.shape[-1]
@@ -339,12 +361,11 @@ def conv2d_backward_bias(
     if masked is not None:
         if bits is None:
             raise ValueError(f"{op}: masked needs a mask, got None")
-        gz = arrays.view(op, "masked", masked, write=True)
+        gz = arrays.view(op, "masked", masked, None, dtype, write=True)
         arrays.check_shape(op, "masked", gz, gy.shape)
     adds = _accumulates(op, accumulate, out)
-    result = arrays.output(op, out, grad_output, (channels,))
-    gb = arrays.view(op, "out", result, 1, write=True)
-    needed = module.conv2d_backward_bias_workspace_bytes(pixels, channels)
+    result, gb, kind = _sum_of(op, out, grad_output, (channels,), dtype)
+    needed = module.conv2d_backward_bias_workspace_bytes(pixels, channels, dtype=dtype)
     work = _workspace(op, workspace, grad_output, needed) if needed else None
     with Launch(op, gy, bits, gz, gb, work) as stream:
         module.conv2d_backward_bias(
@@ -356,17 +377,18 @@ def conv2d_backward_bias(
             gb.address,
             work.address if work else 0,
             needed,
+            **kind,
             accumulate=adds,
             stream=stream,
         )
     return result
 
 
-def conv2d_backward_bias_workspace_bytes(grad_output_shape: Sequence[int]) -> int:
+def conv2d_backward_bias_workspace_bytes(grad_output_shape: Sequence[int], dtype: str = "float32") -> int:
     """Bytes that `conv2d_backward_bias` needs beside its result: about half a MB at most."""
     op = "conv2d_backward_bias"
     if not isinstance(grad_output_shape, tuple | list) or not grad_output_shape:
         given = arg.describe(grad_output_shape)
         raise TypeError(f"{op}: grad_output_shape must be a tuple that ends with the channels, got {given}")
     *pixels, channels = (arg.integer(op, "grad_output_shape", size) for size in grad_output_shape)
-    return int(native.module(op).conv2d_backward_bias_workspace_bytes(arrays.count(pixels), channels))
+    return int(native.module(op).conv2d_backward_bias_workspace_bytes(arrays.count(pixels), channels, dtype=dtype))
