@@ -142,6 +142,26 @@ def test_moves_with_its_training(gpu: fake_cupy.Counts, rng: np.random.Generator
         np.testing.assert_allclose(found_grad, grad, rtol=0, atol=1e-4 * np.abs(grad).max())
 
 
+def test_precision_of_a_model(gpu: fake_cupy.Counts, rng: np.random.Generator) -> None:
+    here = zoo.resnet20((3, 8, 8), width=16)
+    x = rng.random((2, 3, 8, 8), dtype=np.float32)
+    expected, errors = here.predict(x), {}
+    for precision in (None, "ieee", "tf32x3", "tf32"):
+        found = zoo.resnet20((3, 8, 8), width=16).to("cuda", precision=precision).predict(x)
+        errors[precision] = float(np.abs(found - expected).max() / np.abs(expected).max())
+    assert errors[None] == errors["ieee"]
+    assert max(errors["ieee"], errors["tf32x3"]) < 2e-5 < errors["tf32"] < 2e-2
+    here.to("cuda:0").to("cuda:0", precision="tf32")
+    np.testing.assert_array_equal(here.predict(x), found)
+    here.to("cpu", precision="ieee")
+    with pytest.raises(ValueError, match="Model.to: precision must be None or 'ieee' on the CPU, got 'tf32'"):
+        here.to("cpu", precision="tf32")
+    with pytest.raises(ValueError, match="Model.to: precision must be None, 'ieee', 'tf32' or 'tf32x3', got"):
+        here.to("cuda", precision="half")
+    with pytest.raises(TypeError, match="Model.to: precision must be"):
+        here.to("cuda", precision=16)  # type: ignore[arg-type]
+
+
 def test_unbuilt_models_move_too(gpu: fake_cupy.Counts, rng: np.random.Generator) -> None:
     models = [nn.Sequential(nn.Flatten(), nn.Linear(None, 3), seed=4) for _ in range(2)]
     x = rng.random((2, 1, 3, 3), dtype=np.float32)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from fastconv.cuda.device import CudaDevice
 
 Call = Callable[[], object]
-_TYPES = {"dtype": "float32", "precision": "ieee"}  # what convolutions multiply, and how
 _TABLE = (np.int32, np.int32, np.float32)  # first, start and weight of a map
 
 
@@ -36,6 +35,7 @@ class Bound:
 
     def __init__(self, device: CudaDevice) -> None:
         self._device, self._module = device, device.module
+        self._types = {"dtype": "float32", "precision": device.precision or "ieee"}
 
     def _call(self, name: str, *arguments: Any, **options: Any) -> Call:
         function, device = getattr(self._module, name), self._device
@@ -64,12 +64,12 @@ class Bound:
     def _forward(self, shape: Any, input: Any, weight: Any, bias: Any, output: Any, activation: str) -> Call:
         return self._call(
             "conv2d_forward_mma", shape, _at(input), _at(weight), _at(bias), _at(output),
-            **_TYPES, relu=activation == "relu",
+            **self._types, relu=activation == "relu",
         )  # fmt: skip
 
     def _backward_input(self, shape: Any, weight: Any, grad_output: Any, grad_input: Any) -> Call:
         arrays = _at(weight), _at(grad_output), 0, _at(grad_input)
-        return self._call("conv2d_backward_input", shape, *arrays, **_TYPES)
+        return self._call("conv2d_backward_input", shape, *arrays, **self._types)
 
     def _backward_weight(self, shape: Any, input: Any, grad: Any, into: Any, accumulate: bool) -> Call:
         nbytes = self._module.conv2d_backward_weight_workspace_bytes(shape)

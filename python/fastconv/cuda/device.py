@@ -34,6 +34,8 @@ class CudaDevice:
 
     Attributes
     ----------
+    precision : str or None
+        How convolutions and dense layers multiply float32.
     stream, scratch : int
         Addresses that the bound calls read when they run.
     scratch_bytes : int
@@ -42,7 +44,7 @@ class CudaDevice:
 
     on_gpu = True
 
-    def __init__(self, op: str, index: int | None) -> None:
+    def __init__(self, op: str, index: int | None, precision: str | None = None) -> None:
         self.cupy = _cupy(op)
         self.module = native.module(op)
         count = self.cupy.cuda.runtime.getDeviceCount() if self.cupy.cuda.is_available() else 0
@@ -52,6 +54,7 @@ class CudaDevice:
         if self.index >= count:
             raise ValueError(f"{op}: device must be one of cuda:0 to cuda:{count - 1}, got 'cuda:{self.index}'")
         self.name = f"cuda:{self.index}"
+        self.precision = precision
         self.stream = self.scratch = self.scratch_bytes = 0
         self._memory: Any = None  # behind `scratch`
         self._ran_on: Any = None  # the stream of the last calls
@@ -88,7 +91,13 @@ class CudaDevice:
 
     # Memory
 
+    def _settle(self) -> None:
+        """Wait for all that runs: memory is about to change hands, and may be in use on a stream of its own."""
+        if self._ran_on is not None:
+            self._ran_on.synchronize()
+
     def empty(self, nbytes: int) -> Any:
+        self._settle()
         with self._current():
             return self.cupy.empty(nbytes, np.uint8)
 
@@ -124,6 +133,7 @@ class CudaDevice:
 
     def staging(self, array: Any) -> NDArray[Any]:
         """Pinned memory, so that a copy need not wait."""
+        self._settle()
         with self._current():
             memory = self.cupy.cuda.alloc_pinned_memory(max(array.nbytes, 1))
         return np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)

@@ -126,14 +126,24 @@ _nothing = nullcontext()
 CPU: Device = _Cpu()
 
 
-def get(op: str, name: object) -> Device:
+PRECISIONS = (None, "ieee", "tf32", "tf32x3")
+
+
+def get(op: str, name: object, precision: object = None) -> Device:
     """Return the device "cpu", "cuda" (the one that is current in CuPy) or "cuda:<number>"."""
+    if precision not in PRECISIONS:
+        error = ValueError if isinstance(precision, str) else TypeError
+        raise error(f"{op}: precision must be None, 'ieee', 'tf32' or 'tf32x3', got {describe(precision)}")
     if not isinstance(name, str):
         raise TypeError(f"{op}: device must be 'cpu', 'cuda' or 'cuda:<number>', got {describe(name)}")
     kind, colon, number = name.partition(":")
     if name == "cpu":
+        if precision not in (None, "ieee"):
+            raise ValueError(f"{op}: precision must be None or 'ieee' on the CPU, got {precision!r}")
         return CPU
     if kind != "cuda" or (colon and not number.isdecimal()):
         raise ValueError(f"{op}: device must be 'cpu', 'cuda' or 'cuda:<number>', got {name!r}")
-    found: Device = importlib.import_module("fastconv.cuda.device").CudaDevice(op, int(number) if colon else None)
+    found: Device = importlib.import_module("fastconv.cuda.device").CudaDevice(
+        op, int(number) if colon else None, precision
+    )
     return found

@@ -130,7 +130,7 @@ class Network:
         """Where parameters lie and programs run: "cpu", "cuda:0"."""
         return self._engine.device.name
 
-    def to(self, device: str) -> Self:
+    def to(self, device: str, *, precision: str | None = None) -> Self:
         """Move the model, with its gradients, to a GPU or back; returns the model.
 
         Batches stay NumPy arrays: they are copied over, and results copied back. An optimiser's state follows at its
@@ -140,6 +140,9 @@ class Network:
         ----------
         device : "cpu", "cuda" or "cuda:<number>"
             "cuda" is the device that is current in CuPy, whose memory and stream are used.
+        precision : {None, "ieee", "tf32", "tf32x3"}, optional
+            How convolutions and dense layers multiply float32 on a GPU, forward and for gradients of their inputs: see
+            `fastconv.cuda.conv2d`. Gradients of weights are exact in any case.
 
         Raises
         ------
@@ -151,8 +154,8 @@ class Network:
         ValueError
             For another name, and a model of float64.
         """
-        if device != self.device:
-            self._move(devices.get("Model.to", device))
+        if device != self.device or precision != getattr(self._engine.device, "precision", None):
+            self._move(devices.get("Model.to", device, precision))
         return self
 
     def missing_on_gpu(self) -> list[str]:
