@@ -38,6 +38,7 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/devices.cu
     csrc/cuda/dropout.cu
     csrc/cuda/elementwise.cu
+    csrc/cuda/group_norm.cu
     csrc/cuda/images.cu
     csrc/cuda/loss.cu
     csrc/cuda/max_pool2d.cu

@@ -387,6 +387,76 @@ def batch_norm_backward(
     accumulate: bool,
     stream: int,
 ) -> None: ...
+def group_norm_forward(
+    input: int,
+    weight: int,
+    bias: int,
+    output: int,
+    stats: int,
+    n: int,
+    pixels: int,
+    channels: int,
+    groups: int,
+    *,
+    eps: float,
+    relu: bool,
+    stream: int,
+) -> None:
+    """`stats`, (n * groups, 2) of float64, is written: mean and 1 / sqrt(var + eps)."""
+
+def group_norm_backward(
+    grad_output: int,
+    input: int,
+    stats: int,
+    weight: int,
+    bias: int,
+    grad_input: int,
+    grad_weight: int,
+    grad_bias: int,
+    n: int,
+    pixels: int,
+    channels: int,
+    groups: int,
+    workspace: int,
+    workspace_bytes: int,
+    *,
+    relu: bool,
+    accumulate: bool,
+    stream: int,
+) -> None:
+    """The workspace is that of batch norm, of n * pixels rows."""
+
+def local_response_norm(
+    input: int,
+    grad_output: int,
+    output: int,
+    pixels: int,
+    channels: int,
+    *,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    stream: int,
+) -> None: ...
+def combine(
+    input: int,
+    other: int,
+    output: int,
+    n: int,
+    pixels: int,
+    channels: int,
+    *,
+    multiply: bool,
+    spread: bool,
+    stream: int,
+) -> None:
+    """Sum or product; `spread`: other is (n, channels), one for all pixels."""
+
+def sinusoidal_embedding(positions: int, frequency: int, output: int, rows: int, half: int, *, stream: int) -> None: ...
+def sinusoidal_embedding_backward(
+    grad_output: int, output: int, frequency: int, grad_positions: int, rows: int, half: int, *, stream: int
+) -> None: ...
 def pair_loss_workspace_bytes(count: int) -> int: ...
 def pair_loss(
     kind: str,

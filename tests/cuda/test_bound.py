@@ -245,3 +245,46 @@ def test_dropout_of_channels(device: CudaDevice) -> None:
     assert 0.15 < (planes == 0).mean() < 0.35
     device.bind.dropout2d(there, again, 0.25, 2)()
     assert not np.array_equal(device.host(again), found)
+
+
+@pytest.mark.parametrize(("shape", "groups"), [((3, 5, 7, 8), 4), ((2, 3, 2, 6), 3), ((2, 40, 30, 4), 1), ((5, 12), 6)])
+@pytest.mark.parametrize("activation", ["none", "relu"])
+def test_group_norm(device: CudaDevice, rng: np.random.Generator, shape: Any, groups: int, activation: str) -> None:
+    channels = shape[-1]
+    x, w, b = normal(rng, *shape) + 3, normal(rng, channels), normal(rng, channels)
+    stats, options = empty(shape[0] * groups, 2, dtype=np.float64), {"groups": groups, "activation": activation}
+    compare(device, "norm_forward", x, w, b, empty(*shape), stats, written=(3, 4), tolerance=1e-5, eps=1e-5, **options)
+    x, gy = normal(rng, *shape), normal(rng, *shape)
+    _core.norm_forward(x, w, b, np.empty_like(x), stats, eps=1e-5, **options, layout="NHWC")
+    for accumulate, grads in ((False, (empty(channels), empty(channels))), (True, (w.copy(), b.copy()))):
+        compare(
+            device, "norm_backward", gy, x, stats, w, b, empty(*shape), *grads, written=(5, 6, 7), tolerance=1e-5,
+            accumulate=accumulate, **options,
+        )  # fmt: skip
+    compare(
+        device, "norm_backward", gy, x, stats, None, None, empty(*shape), None, None, written=(5,), tolerance=1e-5,
+        accumulate=False, groups=groups, activation="none",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 30])
+def test_local_response_norm(device: CudaDevice, rng: np.random.Generator, size: int) -> None:
+    x, gy = 3 * normal(rng, 2, 3, 4, 11), normal(rng, 2, 3, 4, 11)
+    options: dict[str, Any] = {"size": size, "alpha": 0.3, "beta": 0.75, "k": 2.0}
+    for grad in (None, gy):
+        expected, out = np.empty(x.shape), device.constant(empty(*x.shape))
+        _core.local_response_norm(wide(x), wide(grad), expected, **options, layout="NHWC")
+        arrays = [device.constant(a) if a is not None else None for a in (x, grad)]
+        device.bind.local_response_norm(*arrays, out, **options)()
+        np.testing.assert_allclose(device.host(out), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_combinations_of_images_and_channels(device: CudaDevice, rng: np.random.Generator) -> None:
+    x, same, values = normal(rng, 3, 4, 5, 6), normal(rng, 3, 4, 5, 6), normal(rng, 3, 1, 1, 6)
+    arrays = [device.constant(a) for a in (x, same, values)]
+    out = device.constant(empty(*x.shape))
+    for other, there in ((same, arrays[1]), (values, arrays[2])):
+        device.bind.multiply(arrays[0], there, out)()
+        np.testing.assert_array_equal(device.host(out), x * other)
+        device.bind.add_spread(arrays[0], there, out)()
+        np.testing.assert_array_equal(device.host(out), x + other)

@@ -67,12 +67,24 @@ def perceptron() -> nn.Model:
     )  # fmt: skip
 
 
+def modulated() -> nn.Model:
+    """What AlexNet and the denoising U-Net have beside: local response and group norms, maps changed by vectors."""
+    image, time = nn.Input((3, 6, 6)), nn.Input((1,))
+    code = nn.Linear(None, 8, activation="silu")(nn.SinusoidalEmbedding(6)(time))
+    x = nn.LocalResponseNorm(3, alpha=0.5)(nn.Conv2d(None, 8, 3, padding=1, activation="relu")(image))
+    x = nn.ReLU()(nn.GroupNorm(4, None)(nn.AddChannels()(x, code)))
+    x = nn.ScaleShift()(x, nn.Linear(None, 8)(code), code)
+    x = nn.Multiply()(nn.Multiply()(x, nn.Sigmoid()(nn.Linear(None, 8)(code))), nn.Conv2d(None, 8, 1)(x))
+    return nn.Model([image, time], nn.Linear(None, 5)(nn.GlobalAvgPool2d()(nn.GroupNorm(2, None)(x))))
+
+
 NETWORKS: dict[str, tuple[Make, Callable[[], optim.Optimizer]]] = {
     "lenet5": (lambda: zoo.lenet5((1, 28, 28)), lambda: optim.SGD(0.05, momentum=0.9)),
     "keras_mnist": (lambda: zoo.keras_mnist((1, 22, 22)), lambda: optim.RMSprop(1e-3)),
     "resnet20": (lambda: zoo.resnet20((3, 8, 8), width=4), lambda: optim.SGD(0.05, 0.9, weight_decay=1e-4)),
     "unet": (lambda: zoo.unet((3, 8, 8), width=4, depth=2), lambda: optim.Adam(1e-3)),
     "transposed": (transposed, lambda: optim.AdamW(1e-3)),
+    "modulated": (modulated, lambda: optim.SGD(0.1)),
     "perceptron": (perceptron, lambda: optim.RMSprop(1e-3, momentum=0.5, centered=True)),
     **{name: (make, lambda: optim.SGD(0.1)) for name, make in networks.CLASSIFIERS.items()},
 }
@@ -296,13 +308,13 @@ def test_losses_of_pairs_and_clipped_gradients(
 def test_what_a_gpu_lacks_is_told_at_once(gpu: fake_cupy.Counts) -> None:
     """Every layer, loss and option without kernels, when the model is moved or compiled there."""
     image = nn.Input((4, 8, 8))
-    x = nn.GroupNorm(2, None, name="norm")(nn.Conv2d(None, 4, 3, algo="winograd", name="conv")(image))
+    x = nn.PixelShuffle(2, name="shuffle")(nn.Conv2d(None, 4, 3, algo="winograd", name="conv")(image))
     model = nn.Model(image, nn.Softmax(axis=2, name="soft")(nn.Pad(1, mode="reflect", name="frame")(x)))
     with pytest.raises(RuntimeError, match="Model.to: cannot run on cuda:0") as error:
         model.to("cuda")
     for part in (
         "'conv' has algo='winograd'",
-        "'norm' has no CUDA kernels yet",
+        "'shuffle' has no CUDA kernels yet",
         "'frame' has mode='reflect'",
         "axis=2",
     ):

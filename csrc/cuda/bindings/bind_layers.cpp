@@ -4,6 +4,7 @@
 #include "cuda/activation.h"
 #include "cuda/batch_norm.h"
 #include "cuda/bindings/buffers.h"
+#include "cuda/group_norm.h"
 #include "cuda/images.h"
 #include "cuda/pair_loss.h"
 
@@ -110,6 +111,16 @@ Buffer workspace_of(const char* op, Address workspace, std::int64_t bytes, std::
   return buffer<double>(op, "workspace", workspace, needed / static_cast<std::int64_t>(sizeof(double)));
 }
 
+// Elements of (n, pixels, channels) in groups of channels.
+std::int64_t checked_count(const char* op, std::int64_t n, std::int64_t pixels, std::int64_t channels,
+                           std::int64_t groups) {
+  check_at_least(op, "n", n, 0), check_at_least(op, "pixels", pixels, 0), check_at_least(op, "channels", channels, 1);
+  if (groups < 1 || channels % groups != 0)
+    throw std::invalid_argument(std::string(op) + ": groups must divide the " + std::to_string(channels) +
+                                " channels, got " + std::to_string(groups));
+  return checked_mul(checked_mul(n, pixels, op), channels, op);
+}
+
 void bind_batch_norm_forward(Address input, Address weight, Address bias, Address output, Address stats,
                              Address running_mean, Address running_var, std::int64_t rows, std::int64_t columns,
                              Address workspace, std::int64_t workspace_bytes, bool training, double momentum,
@@ -178,6 +189,123 @@ void bind_batch_norm_backward(Address grad_output, Address input, Address stats,
                             accumulate};
   const py::gil_scoped_release release;
   batch_norm_backward(p, pointer<void>(work), as_stream(stream));
+}
+
+void bind_group_norm_forward(Address input, Address weight, Address bias, Address output, Address stats, std::int64_t n,
+                             std::int64_t pixels, std::int64_t channels, std::int64_t groups, double eps, bool relu,
+                             Address stream) {
+  const char* op = "group_norm";
+  const std::int64_t count = checked_count(op, n, pixels, channels, groups);
+  const Buffer x = buffer<float>(op, "input", input, count), y = buffer<float>(op, "out", output, count);
+  const Buffer w = buffer<float>(op, "weight", weight, weight ? channels : 0);
+  const Buffer b = buffer<float>(op, "bias", bias, bias ? channels : 0);
+  const Buffer s = buffer<double>(op, "stats", stats, n * groups * 2);
+  check_same_or_apart(op, y, x);
+  for (const Buffer& read : {w, b, s}) check_no_overlap(op, y, read);
+  const GroupNorm p{nullptr,
+                    pointer<float>(x),
+                    pointer<float>(w),
+                    pointer<float>(b),
+                    pointer<float>(y),
+                    pointer<double>(s),
+                    n,
+                    pixels,
+                    channels,
+                    groups,
+                    eps,
+                    relu};
+  const py::gil_scoped_release release;
+  group_norm_forward(p, as_stream(stream));
+}
+
+void bind_group_norm_backward(Address grad_output, Address input, Address stats, Address weight, Address bias,
+                              Address grad_input, Address grad_weight, Address grad_bias, std::int64_t n,
+                              std::int64_t pixels, std::int64_t channels, std::int64_t groups, Address workspace,
+                              std::int64_t workspace_bytes, bool relu, bool accumulate, Address stream) {
+  const char* op = "group_norm_backward";
+  const std::int64_t count = checked_count(op, n, pixels, channels, groups);
+  const Buffer gy = buffer<float>(op, "grad_output", grad_output, count), x = buffer<float>(op, "input", input, count);
+  const Buffer s = buffer<double>(op, "stats", stats, n * groups * 2);
+  const Buffer w = buffer<float>(op, "weight", weight, weight ? channels : 0);
+  const Buffer b = buffer<float>(op, "bias", bias, bias ? channels : 0);
+  const Buffer gx = buffer<float>(op, "grad_input", grad_input, grad_input ? count : 0);
+  const Buffer gw = buffer<float>(op, "grad_weight", grad_weight, grad_weight ? channels : 0);
+  const Buffer gb = buffer<float>(op, "grad_bias", grad_bias, grad_bias ? channels : 0);
+  const Buffer work = workspace_of(op, workspace, workspace_bytes, n * pixels, channels);
+  check_same_or_apart(op, gx, gy);
+  for (const Buffer& read : {x, s, w, b})
+    for (const Buffer& written : {gx, gw, gb, work}) check_no_overlap(op, written, read);
+  check_no_overlap(op, gx, work), check_no_overlap(op, gw, gb);
+  const GroupNorm p{pointer<float>(gy),
+                    pointer<float>(x),
+                    pointer<float>(w),
+                    pointer<float>(b),
+                    pointer<float>(gx),
+                    pointer<double>(s),
+                    n,
+                    pixels,
+                    channels,
+                    groups,
+                    0,
+                    relu};
+  const py::gil_scoped_release release;
+  group_norm_backward(p, pointer<float>(gw), pointer<float>(gb), accumulate, pointer<void>(work), as_stream(stream));
+}
+
+void bind_local_response_norm(Address input, Address grad_output, Address output, std::int64_t pixels,
+                              std::int64_t channels, std::int64_t size, double alpha, double beta, double k,
+                              Address stream) {
+  const char* op = "local_response_norm";
+  check_at_least(op, "size", size, 1);
+  const std::int64_t count = checked_count(op, 1, pixels, channels, 1);
+  const Buffer x = buffer<float>(op, "input", input, count), y = buffer<float>(op, "out", output, count);
+  const Buffer g = buffer<float>(op, "grad_output", grad_output, grad_output ? count : 0);
+  check_no_overlap(op, y, x), check_no_overlap(op, y, g);
+  const LocalResponseNorm p{
+      pointer<float>(x), pointer<float>(g), pointer<float>(y), pixels, channels, size, alpha, beta, k};
+  const py::gil_scoped_release release;
+  local_response_norm(p, as_stream(stream));
+}
+
+void bind_combine(Address input, Address other, Address output, std::int64_t n, std::int64_t pixels,
+                  std::int64_t channels, bool multiply, bool spread, Address stream) {
+  const char* op = multiply ? "multiply" : "add";
+  const std::int64_t count = checked_count(op, n, pixels, channels, 1);
+  const Buffer x = buffer<float>(op, "input", input, count), y = buffer<float>(op, "out", output, count);
+  const Buffer z = buffer<float>(op, "other", other, spread ? n * channels : count);
+  check_same_or_apart(op, y, x);
+  if (spread)
+    check_no_overlap(op, y, z);
+  else
+    check_same_or_apart(op, y, z);
+  const Combine p{pointer<float>(x), pointer<float>(z), pointer<float>(y), n, pixels, channels, multiply, spread};
+  const py::gil_scoped_release release;
+  combine(p, as_stream(stream));
+}
+
+void bind_sinusoidal_embedding(Address positions, Address frequency, Address output, std::int64_t rows,
+                               std::int64_t half, Address stream) {
+  const char* op = "sinusoidal_embedding";
+  const std::int64_t count = checked_count(op, 2, rows, half, 1);
+  const Buffer x = buffer<float>(op, "positions", positions, rows), f = buffer<float>(op, "frequency", frequency, half);
+  const Buffer y = buffer<float>(op, "out", output, count);
+  check_no_overlap(op, y, x), check_no_overlap(op, y, f);
+  const py::gil_scoped_release release;
+  sinusoidal_embedding(pointer<float>(x), pointer<float>(f), pointer<float>(y), rows, half, as_stream(stream));
+}
+
+void bind_sinusoidal_embedding_backward(Address grad_output, Address output, Address frequency, Address grad_positions,
+                                        std::int64_t rows, std::int64_t half, Address stream) {
+  const char* op = "sinusoidal_embedding_backward";
+  const std::int64_t count = checked_count(op, 2, rows, half, 1);
+  const Buffer gy = buffer<float>(op, "grad_output", grad_output, count),
+               y = buffer<float>(op, "output", output, count);
+  const Buffer f = buffer<float>(op, "frequency", frequency, half);
+  const Buffer gx = buffer<float>(op, "out", grad_positions, rows);
+  for (const Buffer& read : {gy, y, f}) check_no_overlap(op, gx, read);
+  const py::gil_scoped_release release;
+  sinusoidal_embedding_backward(pointer<float>(gy), pointer<float>(y), pointer<float>(f), pointer<float>(gx), rows,
+                                half, as_stream(stream));
 }
 
 void bind_pair_loss(const std::string& kind, Address input, Address target, Address grad, std::int64_t count,
@@ -311,6 +439,20 @@ void bind_layers(py::module_& m) {
         arg("bias"), arg("grad_input"), arg("grad_weight"), arg("grad_bias"), arg("rows"), arg("columns"),
         arg("workspace"), arg("workspace_bytes"), named, arg("training"), arg("relu"), arg("accumulate"),
         arg("stream"));
+  m.def("group_norm_forward", &bind_group_norm_forward, arg("input"), arg("weight"), arg("bias"), arg("output"),
+        arg("stats"), arg("n"), arg("pixels"), arg("channels"), arg("groups"), named, arg("eps"), arg("relu"),
+        arg("stream"));
+  m.def("group_norm_backward", &bind_group_norm_backward, arg("grad_output"), arg("input"), arg("stats"), arg("weight"),
+        arg("bias"), arg("grad_input"), arg("grad_weight"), arg("grad_bias"), arg("n"), arg("pixels"), arg("channels"),
+        arg("groups"), arg("workspace"), arg("workspace_bytes"), named, arg("relu"), arg("accumulate"), arg("stream"));
+  m.def("local_response_norm", &bind_local_response_norm, arg("input"), arg("grad_output"), arg("output"),
+        arg("pixels"), arg("channels"), named, arg("size"), arg("alpha"), arg("beta"), arg("k"), arg("stream"));
+  m.def("combine", &bind_combine, arg("input"), arg("other"), arg("output"), arg("n"), arg("pixels"), arg("channels"),
+        named, arg("multiply"), arg("spread"), arg("stream"));
+  m.def("sinusoidal_embedding", &bind_sinusoidal_embedding, arg("positions"), arg("frequency"), arg("output"),
+        arg("rows"), arg("half"), named, arg("stream"));
+  m.def("sinusoidal_embedding_backward", &bind_sinusoidal_embedding_backward, arg("grad_output"), arg("output"),
+        arg("frequency"), arg("grad_positions"), arg("rows"), arg("half"), named, arg("stream"));
   m.def("pair_loss_workspace_bytes", &pair_loss_workspace_bytes, arg("count"));
   m.def("pair_loss", &bind_pair_loss, arg("kind"), arg("input"), arg("target"), arg("grad"), arg("count"),
         arg("workspace"), arg("workspace_bytes"), arg("loss"), named, arg("delta"), arg("grad_scale"),

@@ -105,7 +105,7 @@ FASTCONV_KERNEL batch_norm_statistics(FASTCONV_GRID_CONSTANT const BatchNormForw
 constexpr int kNormColumns = 32, kNormParts = kColumnThreads / kNormColumns;
 
 // One thread of a column adds every eighth slice, one of them the eight sums.
-static FASTCONV_KERNEL batch_norm_moments(FASTCONV_GRID_CONSTANT const BatchNormForwardParams q) {
+[[maybe_unused]] static FASTCONV_KERNEL batch_norm_moments(FASTCONV_GRID_CONSTANT const BatchNormForwardParams q) {
   const std::int64_t column = static_cast<std::int64_t>(block_x()) * kNormColumns + thread_x() % kNormColumns;
   Moments all = {};
   if (column < q.p.columns) {
@@ -130,7 +130,7 @@ static FASTCONV_KERNEL batch_norm_moments(FASTCONV_GRID_CONSTANT const BatchNorm
   q.p.running_var[column] = static_cast<float>((1 - momentum) * q.p.running_var[column] + momentum * var);
 }
 
-static FASTCONV_KERNEL batch_norm_running(FASTCONV_GRID_CONSTANT const BatchNormForwardParams q) {
+[[maybe_unused]] static FASTCONV_KERNEL batch_norm_running(FASTCONV_GRID_CONSTANT const BatchNormForwardParams q) {
   const std::int64_t column = static_cast<std::int64_t>(block_x()) * kColumnThreads + thread_x();
   if (column >= q.p.columns) return;
   q.p.stats[column * 2] = q.p.running_mean[column];

@@ -187,15 +187,20 @@ class Bound:
         options = {"count_include_pad": count_include_pad, "divisor_override": divisor_override}
         return self._call("avg_pool2d_backward", self._pool2d(shape), _at(grad_output), _at(grad_input), **options)
 
-    # Batch norm; group and layer norm have no kernels here yet
+    # Norms; `groups` 0 is batch norm
 
     def norm_scratch(self, shape: tuple[int, ...]) -> int:
         return int(self._module.batch_norm_workspace_bytes(math.prod(shape[:-1]), shape[-1]))
 
     def norm_forward(
-        self, input: Any, weight: Any, bias: Any, output: Any, stats: Any, *, running_mean: Any, running_var: Any,
-        training: bool, momentum: float, eps: float, activation: str, **_: Any,
+        self, input: Any, weight: Any, bias: Any, output: Any, stats: Any, *, running_mean: Any = None,
+        running_var: Any = None, training: bool = True, momentum: float = 0.1, eps: float, activation: str,
+        groups: int = 0, **_: Any,
     ) -> Call:  # fmt: skip
+        if groups:
+            arrays = [_at(array) for array in (input, weight, bias, output, stats)]
+            options: Any = {"eps": eps, "relu": activation == "relu"}
+            return self._call("group_norm_forward", *arrays, *_pixels_of(input), groups, **options)
         rows, columns = _rows_of(input)
         arrays = [_at(array) for array in (input, weight, bias, output, stats, running_mean, running_var)]
         options = {"training": training, "momentum": momentum, "eps": eps, "relu": activation == "relu"}
@@ -204,14 +209,24 @@ class Bound:
 
     def norm_backward(
         self, grad_output: Any, input: Any, stats: Any, weight: Any, bias: Any, grad_input: Any, grad_weight: Any,
-        grad_bias: Any, *, training: bool, activation: str, accumulate: bool, **_: Any,
+        grad_bias: Any, *, training: bool = True, activation: str, accumulate: bool, groups: int = 0, **_: Any,
     ) -> Call:  # fmt: skip
         rows, columns = _rows_of(input)
         given = grad_output, input, stats, weight, bias, grad_input, grad_weight, grad_bias
         arrays = [_at(array) for array in given]
+        if groups:
+            before = (*arrays, *_pixels_of(input), groups)
+            options: Any = {"relu": activation == "relu", "accumulate": accumulate}
+            return self._call_with_scratch(self.norm_scratch(input.shape), "group_norm_backward", before, **options)
         options = {"training": training, "relu": activation == "relu", "accumulate": accumulate}
         nbytes = self.norm_scratch(input.shape)
         return self._call_with_scratch(nbytes, "batch_norm_backward", (*arrays, rows, columns), **options)
+
+    def local_response_norm(
+        self, input: Any, grad_output: Any, output: Any, *, size: int, alpha: float, beta: float, k: float, **_: Any
+    ) -> Call:
+        arrays = _at(input), _at(grad_output), _at(output)
+        return self._call("local_response_norm", *arrays, *_rows_of(input), size=size, alpha=alpha, beta=beta, k=k)
 
     # Resampling; `shape` is what `Resize.arguments` gives: of `resample2d_tables` all but the last
 
@@ -243,6 +258,29 @@ class Bound:
     ) -> Call:
         arrays = _at(grad_output), _at(saved), _at(grad_input)
         return self._call("activation_backward", function, *arrays, saved.size, a=a, b=b)
+
+    def _combine(self, a: Any, b: Any, output: Any, multiply: bool) -> Call:
+        options = {"multiply": multiply, "spread": a.shape != b.shape}
+        return self._call("combine", _at(a), _at(b), _at(output), *_pixels_of(a), **options)
+
+    def multiply(self, a: Any, b: Any, output: Any) -> Call:
+        """a * b, where b may be one number for all pixels of a channel."""
+        return self._combine(a, b, output, multiply=True)
+
+    def add_spread(self, a: Any, b: Any, output: Any) -> Call:
+        """a + b alike."""
+        return self._combine(a, b, output, multiply=False)
+
+    def sinusoidal_embedding(self, positions: Any, frequency: Any, output: Any) -> Call:
+        """`frequency` comes from the host."""
+        held = self._device.constant(frequency)
+        arrays = _at(positions), _at(held), _at(output)
+        return _holding(self._call("sinusoidal_embedding", *arrays, len(positions), len(frequency)), held)
+
+    def sinusoidal_embedding_backward(self, grad_output: Any, output: Any, frequency: Any, grad_positions: Any) -> Call:
+        held = self._device.constant(frequency)
+        arrays = _at(grad_output), _at(output), _at(held), _at(grad_positions)
+        return _holding(self._call("sinusoidal_embedding_backward", *arrays, len(output), len(frequency)), held)
 
     def scale(self, array: Any, factor: float) -> Call:
         """array *= factor."""
@@ -320,6 +358,12 @@ class Bound:
         return self._call(
             "softmax_cross_entropy", _at(logits), _at(labels), 8, _at(weight), rows, classes, *arrays, **options
         )
+
+
+def _pixels_of(array: Any) -> tuple[int, int, int]:
+    """Images (N, H, W, C), or rows (N, C), as N by pixels by channels."""
+    shape = array.shape
+    return int(shape[0]), math.prod(shape[1:-1]), int(shape[-1])
 
 
 def _as_images(*arrays: Any) -> tuple[Any, ...]:

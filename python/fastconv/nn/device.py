@@ -78,6 +78,15 @@ class _CpuCalls:
     copy = staticmethod(partial(partial, np.copyto))
 
     @staticmethod
+    def multiply(a: NDArray[Any], b: NDArray[Any], output: NDArray[Any]) -> Any:
+        return partial(np.multiply, a, b, out=output)
+
+    @staticmethod
+    def add_spread(a: NDArray[Any], b: NDArray[Any], output: NDArray[Any]) -> Any:
+        """`b` is broadcast."""
+        return partial(np.add, a, b, out=output)
+
+    @staticmethod
     def fill(array: NDArray[Any], value: float) -> Any:
         return partial(array.fill, value)
 

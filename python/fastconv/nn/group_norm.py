@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from fastconv import _core
 from fastconv.nn import own_activation
 from fastconv.nn.batch_norm import norm_bytes
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape
@@ -44,6 +42,7 @@ class GroupNorm(Layer):
     """
 
     kind: ClassVar[str] = "group_norm"
+    runs_on_gpu: ClassVar[bool] = True
     fuses_relu: ClassVar[bool] = True
     in_place: ClassVar[bool] = True
 
@@ -100,8 +99,7 @@ class GroupNorm(Layer):
 
     def forward_calls(self, frame: Frame) -> list[Call]:
         return [
-            partial(
-                _core.norm_forward,
+            frame.bind.norm_forward(
                 frame.inputs[0],
                 None if self.weight is None else self.weight.data,
                 None if self.bias is None else self.bias.data,
@@ -120,8 +118,7 @@ class GroupNorm(Layer):
             return []
         more = [frame.accumulates(parameter) for parameter in wanted]
         return [
-            partial(
-                _core.norm_backward,
+            frame.bind.norm_backward(
                 frame.grad_output,
                 frame.inputs[0],
                 frame.buffers["stats"],

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastconv import _core
 from fastconv.nn.frame import Call, Frame, Needs, Shape
@@ -27,6 +26,7 @@ class LocalResponseNorm(Layer):
     """
 
     kind: ClassVar[str] = "local_response_norm"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(
         self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, name: str | None = None
@@ -47,25 +47,28 @@ class LocalResponseNorm(Layer):
     def needs(self, frame: Frame) -> Needs:
         return Needs(inputs=True)
 
-    def _run(self, frame: Frame) -> partial[None]:
-        return partial(
-            _core.local_response_norm,
+    def _bound(self, frame: Frame, *arrays: Any) -> Call:
+        call: Call = frame.bind.local_response_norm(
+            *arrays,
             size=self.size,
             alpha=self.alpha,
             beta=self.beta,
             k=self.k,
             layout=frame.layout,
         )
+        return call
 
     def forward_calls(self, frame: Frame) -> list[Call]:
-        return [partial(self._run(frame), frame.inputs[0], None, frame.output)]
+        return [self._bound(frame, frame.inputs[0], None, frame.output)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         if frame.grad_inputs[0] is None:
             return []
-        return [partial(self._run(frame), frame.inputs[0], frame.grad_output, frame.grad_inputs[0])]
+        return [self._bound(frame, frame.inputs[0], frame.grad_output, frame.grad_inputs[0])]
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
+        if frame.device.on_gpu:
+            return 0, 0
         values = 4 * _core.get_num_threads() * (frame.output_shape[1] + self.size)
         return -(-values * frame.dtype.itemsize // 64) * 64, 0
 

@@ -7,10 +7,7 @@ with its buffers of at most 8192 values; sums over pixels are sum pooling.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import ClassVar
-
-import numpy as np
 
 from fastconv import _core
 from fastconv.nn.frame import Call, Frame, Needs, Shape, image_shape
@@ -27,9 +24,10 @@ def _sum_pixels(frame: Frame, images: Array, sums: Array) -> Call:
     """Write the sum over the pixels of each channel."""
     n, c, h, w = frame.input_shapes[0]
     window = _core.Pool2dShape((n, c, h, w), (h, w), (h, w), ((0, 0), (0, 0)), (1, 1), False)
-    return partial(
-        _core.avg_pool2d_forward, window, images, _spread(frame, sums), layout=frame.layout, divisor_override=1
+    call: Call = frame.bind.avg_pool2d_forward(
+        window, images, _spread(frame, sums), layout=frame.layout, divisor_override=1
     )
+    return call
 
 
 def _check_channels(label: str, image: Shape, values: Shape, which: str) -> None:
@@ -50,6 +48,7 @@ class Multiply(Layer):
     """
 
     kind: ClassVar[str] = "multiply"
+    runs_on_gpu: ClassVar[bool] = True
     arity: ClassVar[int | None] = 2
 
     def __init__(self, *, name: str | None = None) -> None:
@@ -71,17 +70,17 @@ class Multiply(Layer):
         return frame.inputs[1] if same else _spread(frame, frame.inputs[1])
 
     def forward_calls(self, frame: Frame) -> list[Call]:
-        return [partial(np.multiply, frame.inputs[0], self._second(frame), out=frame.output)]
+        return [frame.bind.multiply(frame.inputs[0], self._second(frame), frame.output)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         grad, (grad_first, grad_second) = frame.grad_output, frame.grad_inputs
         calls: list[Call] = []
         if grad_first is not None:
-            calls.append(partial(np.multiply, grad, self._second(frame), out=grad_first))
+            calls.append(frame.bind.multiply(grad, self._second(frame), grad_first))
         if grad_second is not None and frame.input_shapes[0] == frame.input_shapes[1]:
-            calls.append(partial(np.multiply, grad, frame.inputs[0], out=grad_second))
+            calls.append(frame.bind.multiply(grad, frame.inputs[0], grad_second))
         elif grad_second is not None:
-            calls.append(partial(np.multiply, grad, frame.inputs[0], out=grad))
+            calls.append(frame.bind.multiply(grad, frame.inputs[0], grad))
             calls.append(_sum_pixels(frame, grad, grad_second))
         return calls
 
@@ -98,6 +97,7 @@ class AddChannels(Layer):
     """
 
     kind: ClassVar[str] = "add_channels"
+    runs_on_gpu: ClassVar[bool] = True
     arity: ClassVar[int | None] = 2
 
     def __init__(self, *, name: str | None = None) -> None:
@@ -109,13 +109,13 @@ class AddChannels(Layer):
         return image
 
     def forward_calls(self, frame: Frame) -> list[Call]:
-        return [partial(np.add, frame.inputs[0], _spread(frame, frame.inputs[1]), out=frame.output)]
+        return [frame.bind.add_spread(frame.inputs[0], _spread(frame, frame.inputs[1]), frame.output)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         grad_images, grad_values = frame.grad_inputs
         calls: list[Call] = []
         if grad_images is not None:
-            calls.append(partial(np.copyto, grad_images, frame.grad_output))
+            calls.append(frame.bind.copy(grad_images, frame.grad_output))
         if grad_values is not None:
             calls.append(_sum_pixels(frame, frame.grad_output, grad_values))
         return calls
@@ -136,6 +136,7 @@ class ScaleShift(Layer):
     """
 
     kind: ClassVar[str] = "scale_shift"
+    runs_on_gpu: ClassVar[bool] = True
     arity: ClassVar[int | None] = 3
 
     def __init__(self, *, name: str | None = None) -> None:
@@ -155,9 +156,9 @@ class ScaleShift(Layer):
         output = frame.output
         # (x * scale + x) + shift: no place for 1 + scale is needed.
         return [
-            partial(np.multiply, images, _spread(frame, scale), out=output),
-            partial(np.add, output, images, out=output),
-            partial(np.add, output, _spread(frame, shift), out=output),
+            frame.bind.multiply(images, _spread(frame, scale), output),
+            frame.bind.add_spread(output, images, output),
+            frame.bind.add_spread(output, _spread(frame, shift), output),
         ]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
@@ -167,10 +168,10 @@ class ScaleShift(Layer):
         if grad_shift is not None:
             calls.append(_sum_pixels(frame, grad, grad_shift))
         if grad_images is not None:
-            calls.append(partial(np.multiply, grad, _spread(frame, scale), out=grad_images))
-            calls.append(partial(np.add, grad_images, grad, out=grad_images))
+            calls.append(frame.bind.multiply(grad, _spread(frame, scale), grad_images))
+            calls.append(frame.bind.add_spread(grad_images, grad, grad_images))
         if grad_scale is not None:
-            calls.append(partial(np.multiply, grad, images, out=grad))
+            calls.append(frame.bind.multiply(grad, images, grad))
             calls.append(_sum_pixels(frame, grad, grad_scale))
         return calls
 

@@ -27,6 +27,7 @@ class SinusoidalEmbedding(Layer):
     """
 
     kind: ClassVar[str] = "sinusoidal_embedding"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(self, dim: int, max_period: float = 10000.0, *, name: str | None = None) -> None:
         super().__init__(name)
@@ -41,6 +42,9 @@ class SinusoidalEmbedding(Layer):
         return Needs(output=True, writes_grad_output=True)
 
     def forward_calls(self, frame: Frame) -> list[Call]:
+        if frame.device.on_gpu:
+            frequency = frequencies(self.dim, self.max_period, frame.dtype)
+            return [frame.bind.sinusoidal_embedding(frame.inputs[0], frequency, frame.output)]
         return [partial(embed, frame.inputs[0], frequencies(self.dim, self.max_period, frame.dtype), frame.output)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
@@ -48,4 +52,7 @@ class SinusoidalEmbedding(Layer):
         if grad_input is None:
             return []
         frequency = frequencies(self.dim, self.max_period, frame.dtype)
+        if frame.device.on_gpu:
+            arrays = frame.grad_output, frame.output, frequency, grad_input
+            return [frame.bind.sinusoidal_embedding_backward(*arrays)]
         return [partial(embed_backward, frame.grad_output, frame.output, frequency, grad_input)]
