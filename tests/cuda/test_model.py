@@ -165,6 +165,16 @@ def test_precision_of_a_model(gpu: fake_cupy.Counts, rng: np.random.Generator) -
     assert max(errors["ieee"], errors["tf32x3"]) < 2e-5 < errors["tf32"] < 2e-2
     here.to("cuda:0").to("cuda:0", precision="tf32")
     np.testing.assert_array_equal(here.predict(x), found)
+    models = [
+        zoo.resnet20((3, 8, 8), width=16).to(device, precision=p) for device, p in (("cpu", None), ("cuda", "tf32x3"))
+    ]
+    for model in models:
+        model.compile(optim.SGD(0.05, 0.9))
+    for x, y in batches(rng, here, 2):
+        first, second = (model.train_on_batch(x, y)["loss"] for model in models)
+        assert second == pytest.approx(first, rel=1e-4)
+    close(models[1].state_dict(), models[0].state_dict())
+    assert models[1].plan(4).scratch == models[1].engine.device.scratch_bytes  # type: ignore[attr-defined]
     here.to("cpu", precision="ieee")
     with pytest.raises(ValueError, match="Model.to: precision must be None or 'ieee' on the CPU, got 'tf32'"):
         here.to("cpu", precision="tf32")

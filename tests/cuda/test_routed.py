@@ -217,6 +217,9 @@ def test_precision_and_short_floats(emulated: ModuleType, x: np.ndarray, w: np.n
         gx = ops.conv2d_backward_input(x.shape, w, y, **GEOMETRY)
         got = ops.conv2d_backward_input(x.shape, GpuArray(w), GpuArray(y), **GEOMETRY, precision=precision)
         np.testing.assert_allclose(got.array, gx, rtol=0, atol=tolerance * np.abs(gx).max())
+        gw = ops.conv2d_backward_weight(x, w.shape, y, **GEOMETRY)
+        got = ops.conv2d_backward_weight(GpuArray(x), w.shape, GpuArray(y), **GEOMETRY, precision=precision)
+        np.testing.assert_allclose(got.array, gw, rtol=0, atol=tolerance * np.abs(gw).max())
     short = [GpuArray(a.astype(np.float16)) for a in (x, w)]
     out = GpuArray(np.zeros(y.shape, np.float16))
     assert ops.conv2d(*short, **GEOMETRY, out=out) is out
@@ -226,6 +229,8 @@ def test_precision_and_short_floats(emulated: ModuleType, x: np.ndarray, w: np.n
             ops.conv2d(x, w, **GEOMETRY, precision=wrong)
         with pytest.raises(ValueError, match="conv2d_backward_input: precision must be None or 'ieee'"):
             ops.conv2d_backward_input(x.shape, w, y, **GEOMETRY, precision=wrong)
+        with pytest.raises(ValueError, match="conv2d_backward_weight: precision must be None or 'ieee'"):
+            ops.conv2d_backward_weight(x, w.shape, y, **GEOMETRY, precision=wrong)
     with pytest.raises(TypeError, match="conv2d: precision must be a str or None, got 3"):
         ops.conv2d(x, w, **GEOMETRY, precision=3)  # type: ignore[arg-type]
     ops.conv2d(x, w, **GEOMETRY, precision="ieee")

@@ -72,9 +72,10 @@ class Bound:
         return self._call("conv2d_backward_input", shape, *arrays, **self._types)
 
     def _backward_weight(self, shape: Any, input: Any, grad: Any, into: Any, accumulate: bool) -> Call:
-        nbytes = self._module.conv2d_backward_weight_workspace_bytes(shape)
+        nbytes = self._module.conv2d_backward_weight_workspace_bytes(shape, **self._types)
         before = (shape, _at(input), _at(grad), _at(into))
-        return self._call_with_scratch(nbytes, "conv2d_backward_weight", before, accumulate=accumulate)
+        options = {**self._types, "accumulate": accumulate}
+        return self._call_with_scratch(nbytes, "conv2d_backward_weight", before, **options)
 
     def conv2d_forward(
         self, shape: Any, input: Any, weight: Any, bias: Any, output: Any, *, activation: str = "none", **_: Any
@@ -117,7 +118,7 @@ class Bound:
         n, channels, height, width = shape.input_shape if transposed else shape.output_shape
         module = self._module
         bias: int = module.conv2d_backward_bias_workspace_bytes(n * height * width, channels)
-        weight: int = module.conv2d_backward_weight_workspace_bytes(self._conv2d(shape))
+        weight: int = module.conv2d_backward_weight_workspace_bytes(self._conv2d(shape), **self._types)
         return max(bias, weight)
 
     # Dense layers

@@ -241,6 +241,7 @@ def conv2d_backward_weight(
     *,
     layout: str,
     algo: str,
+    precision: str | None,
     out: Any,
 ) -> Any:
     op = "conv2d_backward_weight"
@@ -250,8 +251,8 @@ def conv2d_backward_weight(
     grad, _ = images(op, "grad_output", grad_output, order)
     shape = _memory_shape(arg.shape_tuple(op, "weight_shape", weight_shape, 4), "NCHW")
     result = Result(op, out, "NCHW")
-    gw = kernels.conv2d_backward_weight(x, shape, grad, stride, padding, dilation, groups, out=result.direct)
-    return result.finish(gw)
+    options: Any = {"precision": precision, "out": result.direct}
+    return result.finish(kernels.conv2d_backward_weight(x, shape, grad, stride, padding, dilation, groups, **options))
 
 
 def conv2d_backward_bias(grad_output: Any, *, layout: str, out: Any) -> Any:

@@ -141,8 +141,7 @@ class Network:
         device : "cpu", "cuda" or "cuda:<number>"
             "cuda" is the device that is current in CuPy, whose memory and stream are used.
         precision : {None, "ieee", "tf32", "tf32x3"}, optional
-            How convolutions and dense layers multiply float32 on a GPU, forward and for gradients of their inputs: see
-            `fastconv.cuda.conv2d`. Gradients of weights are exact in any case.
+            How convolutions and dense layers multiply float32 on a GPU, in all passes: see `fastconv.cuda.conv2d`.
 
         Raises
         ------

@@ -222,6 +222,7 @@ def conv2d_backward_weight(
     *,
     layout: str = "NCHW",
     algo: str = "auto",
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
     """Gradient of `conv2d` with respect to its weight, summed over the batch; also known as wgrad.
@@ -232,7 +233,7 @@ def conv2d_backward_weight(
         With layout "NHWC": (N, H, W, C). Three dimensions are one image.
     weight_shape : tuple (O, C/groups, KH, KW)
     grad_output : ndarray, shape of the forward result, dtype of `input`
-    stride, padding, dilation, groups, layout, algo, out
+    stride, padding, dilation, groups, layout, algo, precision, out
         As for `conv2d`.
 
     Returns
@@ -245,10 +246,12 @@ def conv2d_backward_weight(
         As for `conv2d`.
     """
     if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        options = {"layout": layout, "algo": algo, "precision": precision, "out": out}
         return gpu.conv2d_backward_weight(
-            input, weight_shape, grad_output, stride, padding, dilation, groups, layout=layout, algo=algo, out=out
+            input, weight_shape, grad_output, stride, padding, dilation, groups, **options
         )
     op = "conv2d_backward_weight"
+    arg.exact(op, precision)
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
     full_shape = arg.shape_tuple(op, "weight_shape", weight_shape, 4)
