@@ -23,6 +23,15 @@ CASES = [
 ]
 
 
+def depthwise(channels: int, image: tuple[int, int], kernel: int | tuple[int, int], **options: object) -> Geometry:
+    """One group for every channel."""
+    outputs = channels * options.pop("multiplier", 1)
+    pair = (kernel, kernel) if isinstance(kernel, int) else kernel
+    pad = options.pop("pad", 0)
+    padding = options.pop("padding", ((pad, pad), (pad, pad)))
+    return Geometry(channels, outputs, image, pair, padding=padding, groups=channels, **options)
+
+
 def to_nhwc(a: NDArray[np.floating]) -> NDArray[np.floating]:
     """Images to (N, H, W, C), weights to (O, KH, KW, C/groups)."""
     return np.ascontiguousarray(a.transpose(0, 2, 3, 1))

@@ -25,8 +25,8 @@ AvgPoolDivisor divisor_of(const Pool2dShape& s, const AvgPool2dOptions& options)
   return d;
 }
 
-template <int kVector>
-void forward(const Pool2dShape& s, AvgPoolForwardParams<float> p, Stream stream) {
+template <int kVector, class T>
+void forward(const Pool2dShape& s, AvgPoolForwardParams<T> p, Stream stream) {
   const char* op = "avg_pool2d";
   const std::int64_t accesses = s.c / kVector;
   if (is_wide(s)) {
@@ -35,46 +35,55 @@ void forward(const Pool2dShape& s, AvgPoolForwardParams<float> p, Stream stream)
     for_pixels(op, s, s.n, s.oh, s.ow, p.chunks, [&](const PixelItems& items) {
       p.items = items;
       launch({"avg_pool2d_forward_wide", items.items, kPoolThreads, kSharedBytes, stream},
-             avg_pool2d_forward_wide<float, kVector>, p, s);
+             avg_pool2d_forward_wide<T, kVector>, p, s);
     });
     return;
   }
-  const auto kernel = pool2d_side(s) == 2   ? avg_pool2d_forward_kernel<float, kVector, 2>
-                      : pool2d_side(s) == 3 ? avg_pool2d_forward_kernel<float, kVector, 3>
-                                            : avg_pool2d_forward_kernel<float, kVector, 0>;
+  constexpr bool kUnrolls = kVector > 1 || sizeof(T) == 4;  // as in max_pool2d.cu
+  const auto kernel = pool2d_side(s) == 2 ? avg_pool2d_forward_kernel < T, kVector,
+             kUnrolls ? 2 : 0 > : pool2d_side(s) == 3 ? avg_pool2d_forward_kernel < T, kVector,
+             kUnrolls ? 3 : 0 >                       : avg_pool2d_forward_kernel<T, kVector, 0>;
   for_pixels(op, s, s.n, s.oh, s.ow, accesses, [&](const PixelItems& items) {
     p.items = items;
     launch({"avg_pool2d_forward", blocks_of(items), kPoolThreads, 0, stream}, kernel, p, s);
   });
 }
 
-template <int kVector>
-void backward(const Pool2dShape& s, AvgPoolBackwardParams<float> p, Stream stream) {
+template <int kVector, class T>
+void backward(const Pool2dShape& s, AvgPoolBackwardParams<T> p, Stream stream) {
   for_pixels("avg_pool2d_backward", s, s.n, s.ih, s.iw, s.c / kVector, [&](const PixelItems& items) {
     p.items = items;
-    launch({"avg_pool2d_backward", blocks_of(items), kPoolThreads, 0, stream},
-           avg_pool2d_backward_kernel<float, kVector>, p, s);
+    launch({"avg_pool2d_backward", blocks_of(items), kPoolThreads, 0, stream}, avg_pool2d_backward_kernel<T, kVector>,
+           p, s);
   });
 }
 
 }  // namespace
 
-void avg_pool2d_forward(const Pool2dShape& s, const AvgPool2dOptions& options, const float* input, float* output,
-                        Stream stream) {
-  AvgPoolForwardParams<float> p{};
-  p.input = input, p.output = output;
-  p.geometry = pool2d_geometry("avg_pool2d", s), p.divisor = divisor_of(s, options);
-  const bool in_fours = s.c % 4 == 0 && aligned(input, 16) && aligned(output, 16);
-  in_fours ? forward<4>(s, p, stream) : forward<1>(s, p, stream);
+void avg_pool2d_forward(const Pool2dShape& s, const AvgPool2dOptions& options, ElementType type, const void* input,
+                        void* output, Stream stream) {
+  const std::int64_t bytes = 4 * bytes_of(type);
+  const bool in_fours = s.c % 4 == 0 && aligned(input, bytes) && aligned(output, bytes);
+  with_element(type, [&](auto element) {
+    using T = decltype(element);
+    AvgPoolForwardParams<T> p{};
+    p.input = static_cast<const T*>(input), p.output = static_cast<T*>(output);
+    p.geometry = pool2d_geometry("avg_pool2d", s), p.divisor = divisor_of(s, options);
+    in_fours ? forward<4>(s, p, stream) : forward<1>(s, p, stream);
+  });
 }
 
-void avg_pool2d_backward(const Pool2dShape& s, const AvgPool2dOptions& options, const float* grad_output,
-                         float* grad_input, Stream stream) {
-  AvgPoolBackwardParams<float> p{};
-  p.grad_output = grad_output, p.grad_input = grad_input;
-  p.geometry = pool2d_geometry("avg_pool2d_backward", s), p.divisor = divisor_of(s, options);
-  const bool in_fours = s.c % 4 == 0 && aligned(grad_output, 16) && aligned(grad_input, 16);
-  in_fours ? backward<4>(s, p, stream) : backward<1>(s, p, stream);
+void avg_pool2d_backward(const Pool2dShape& s, const AvgPool2dOptions& options, ElementType type,
+                         const void* grad_output, void* grad_input, Stream stream) {
+  const std::int64_t bytes = 4 * bytes_of(type);
+  const bool in_fours = s.c % 4 == 0 && aligned(grad_output, bytes) && aligned(grad_input, bytes);
+  with_element(type, [&](auto element) {
+    using T = decltype(element);
+    AvgPoolBackwardParams<T> p{};
+    p.grad_output = static_cast<const T*>(grad_output), p.grad_input = static_cast<T*>(grad_input);
+    p.geometry = pool2d_geometry("avg_pool2d_backward", s), p.divisor = divisor_of(s, options);
+    in_fours ? backward<4>(s, p, stream) : backward<1>(s, p, stream);
+  });
 }
 
 std::string explain_pool2d(const Pool2dShape& s, PoolPass pass) {

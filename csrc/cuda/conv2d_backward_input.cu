@@ -25,7 +25,7 @@ void launch_simt(const Conv2dShape& shape, Conv2dBackwardInputParams<float> p, S
 void conv2d_backward_input(const Conv2dShape& shape, const float* weight, const float* grad_output,
                            const std::uint32_t* mask, float* grad_input, Stream stream) {
   if (conv2d_kind(shape) == Conv2dKind::depthwise)
-    return depthwise_conv2d_backward_input(shape, weight, grad_output, mask, grad_input, stream);
+    return depthwise_conv2d_backward_input(shape, ElementType::kFloat32, weight, grad_output, mask, grad_input, stream);
   const bool in_fours = shape.icg() % 4 == 0 && shape.ocg() % 4 == 0 && aligned(grad_output, 16) &&
                         aligned(weight, 16) && aligned(grad_input, 16);
   launch_backward_input(shape, weight, grad_output, mask, grad_input, [&](const Conv2dBackwardInputParams<float>& p) {

@@ -4,6 +4,7 @@
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_backward_weight.h"
 #include "cuda/conv2d_kind.h"
+#include "cuda/depthwise_conv2d.h"
 #include "cuda/devices.h"
 #include "cuda/error.h"
 
@@ -12,11 +13,13 @@ namespace cuda {
 
 namespace {
 
-// Without a sum over channels nothing fills a tensor core: depthwise float32 is multiplied exactly, and so is all
+bool is_depthwise(const Conv2dShape& shape) { return conv2d_kind(shape) == Conv2dKind::depthwise; }
+
+// Without a sum over channels nothing fills a tensor core: depthwise layers are multiplied exactly, and so is all
 // float32 where there is no TF32.
 bool is_exact(const Conv2dShape& shape, ElementType type, Precision precision, int compute_capability) {
-  return type == ElementType::kFloat32 &&
-         (precision == Precision::kIeee || compute_capability < 80 || conv2d_kind(shape) == Conv2dKind::depthwise);
+  return is_depthwise(shape) ||
+         (type == ElementType::kFloat32 && (precision == Precision::kIeee || compute_capability < 80));
 }
 
 void check_instructions(const char* op, ElementType type, int compute_capability) {
@@ -57,13 +60,7 @@ std::string Conv2dBackwardChoice::name() const {
 Conv2dBackwardChoice choose_conv2d_backward_input(const Conv2dShape& shape, ElementType type, Precision precision,
                                                   bool aligned, int compute_capability) {
   if (is_exact(shape, type, precision, compute_capability))
-    return {
-        conv2d_kind(shape) == Conv2dKind::depthwise ? "depthwise_conv2d_backward_input" : "conv2d_backward_input_simt",
-        false,
-        0,
-        0,
-        0,
-        0};
+    return {is_depthwise(shape) ? "depthwise_conv2d_backward_input" : "conv2d_backward_input_simt", false, 0, 0, 0, 0};
   check_instructions("conv2d_backward_input", type, compute_capability);
   const int stages = stages_for(compute_capability);
   if (!aligned || !in_pieces(shape, type))
@@ -77,6 +74,8 @@ void conv2d_backward_input_mma(const Conv2dShape& shape, ElementType type, Preci
   const bool whole_pieces = aligned(weight, 16) && aligned(grad_output, 16);
   const Conv2dBackwardChoice choice =
       choose_conv2d_backward_input(shape, type, precision, whole_pieces, current_compute_capability());
+  if (is_depthwise(shape))
+    return depthwise_conv2d_backward_input(shape, type, weight, grad_output, mask, grad_input, stream);
   if (!choice.tensor_cores)
     return conv2d_backward_input(shape, static_cast<const float*>(weight), static_cast<const float*>(grad_output), mask,
                                  static_cast<float*>(grad_input), stream);
@@ -88,13 +87,8 @@ void conv2d_backward_input_mma(const Conv2dShape& shape, ElementType type, Preci
 Conv2dBackwardChoice choose_conv2d_backward_weight(const Conv2dShape& shape, ElementType type, Precision precision,
                                                    bool aligned, int compute_capability) {
   if (is_exact(shape, type, precision, compute_capability))
-    return {conv2d_kind(shape) == Conv2dKind::depthwise ? "depthwise_conv2d_backward_weight"
-                                                        : "conv2d_backward_weight_simt",
-            false,
-            0,
-            0,
-            0,
-            0};
+    return {
+        is_depthwise(shape) ? "depthwise_conv2d_backward_weight" : "conv2d_backward_weight_simt", false, 0, 0, 0, 0};
   check_instructions("conv2d_backward_weight", type, compute_capability);
   const int stages = stages_for(compute_capability);
   if (!aligned || !in_pieces(shape, type))
@@ -105,6 +99,7 @@ Conv2dBackwardChoice choose_conv2d_backward_weight(const Conv2dShape& shape, Ele
 
 std::int64_t conv2d_backward_weight_mma_workspace_bytes(const Conv2dShape& shape, ElementType type,
                                                         Precision precision) {
+  if (is_depthwise(shape)) return depthwise_conv2d_backward_weight_workspace(shape);
   const bool half = type != ElementType::kFloat32;
   const std::int64_t exact = half ? 0 : conv2d_backward_weight_workspace_bytes(shape);
   if (precision == Precision::kIeee) return exact;
@@ -117,6 +112,9 @@ void conv2d_backward_weight_mma(const Conv2dShape& shape, ElementType type, Prec
   const bool whole_pieces = aligned(input, 16) && aligned(grad_output, 16);
   const Conv2dBackwardChoice choice =
       choose_conv2d_backward_weight(shape, type, precision, whole_pieces, current_compute_capability());
+  if (is_depthwise(shape))
+    return depthwise_conv2d_backward_weight(shape, type, wide, input, grad_output, grad_weight, workspace, accumulate,
+                                            stream);
   if (!choice.tensor_cores)
     return conv2d_backward_weight(shape, static_cast<const float*>(input), static_cast<const float*>(grad_output),
                                   static_cast<float*>(grad_weight), workspace, accumulate, stream);

@@ -48,7 +48,8 @@ std::int64_t conv2d_backward_weight_workspace_bytes(const Conv2dShape& shape) {
 void conv2d_backward_weight(const Conv2dShape& shape, const float* input, const float* grad_output, float* grad_weight,
                             void* workspace, bool accumulate, Stream stream) {
   if (conv2d_kind(shape) == Conv2dKind::depthwise)
-    return depthwise_conv2d_backward_weight(shape, input, grad_output, grad_weight, workspace, accumulate, stream);
+    return depthwise_conv2d_backward_weight(shape, ElementType::kFloat32, true, input, grad_output, grad_weight,
+                                            workspace, accumulate, stream);
   const WeightPlan chosen = plan(shape);
   const bool in_fours = shape.icg() % 4 == 0 && shape.ocg() % 4 == 0 && aligned(input, 16) &&
                         aligned(grad_output, 16) && aligned(workspace, 16);

@@ -31,9 +31,9 @@ void conv2d_forward(const Conv2dShape& shape, const float* input, const float* w
                     bool relu, Stream stream) {
   switch (conv2d_kind(shape)) {
     case Conv2dKind::depthwise:
-      return depthwise_conv2d_forward(shape, input, weight, bias, output, relu, stream);
+      return depthwise_conv2d_forward(shape, ElementType::kFloat32, input, weight, bias, output, relu, stream);
     case Conv2dKind::stem:
-      return stem_conv2d_forward(shape, input, false, weight, bias, output, relu, stream);
+      return stem_conv2d_forward(shape, ElementType::kFloat32, input, false, weight, bias, output, relu, stream);
     case Conv2dKind::general:
       break;
   }

@@ -6,21 +6,12 @@
 #include "cuda/conv2d_kind.h"
 #include "cuda/conv2d_mma.h"
 #include "cuda/conv2d_wgmma.h"
+#include "cuda/depthwise_conv2d.h"
 #include "cuda/devices.h"
 #include "cuda/error.h"
 
 namespace fastconv {
 namespace cuda {
-
-std::int64_t bytes_of(ElementType type) { return type == ElementType::kFloat32 ? 4 : 2; }
-
-ElementType parse_element_type(const char* op, const std::string& dtype) {
-  if (dtype == "float32") return ElementType::kFloat32;
-  if (dtype == "float16") return ElementType::kFloat16;
-  if (dtype == "bfloat16") return ElementType::kBFloat16;
-  throw std::invalid_argument(std::string(op) + ": dtype must be 'float32', 'float16' or 'bfloat16', got '" + dtype +
-                              "'");
-}
 
 Precision parse_precision(const char* op, ElementType type, const std::string& precision) {
   const bool half = type != ElementType::kFloat32;
@@ -44,11 +35,11 @@ std::string Conv2dForwardChoice::name() const {
 
 Conv2dForwardChoice choose_conv2d_forward(const Conv2dShape& shape, ElementType type, Precision precision, bool aligned,
                                           int compute_capability) {
-  // Without a sum over channels nothing fills a tensor core: depthwise float32 is multiplied exactly, and so is all
+  // Without a sum over channels nothing fills a tensor core: depthwise layers are multiplied exactly, and so is all
   // float32 where there is no TF32.
   const Conv2dKind kind = conv2d_kind(shape);
   const bool depthwise = kind == Conv2dKind::depthwise;
-  if (type == ElementType::kFloat32 && (precision == Precision::kIeee || depthwise || compute_capability < 80))
+  if (depthwise || (type == ElementType::kFloat32 && (precision == Precision::kIeee || compute_capability < 80)))
     return {depthwise                  ? "depthwise_conv2d"
             : kind == Conv2dKind::stem ? "stem_conv2d"
                                        : "conv2d_forward_simt",
@@ -69,6 +60,8 @@ void conv2d_forward_mma(const Conv2dShape& shape, ElementType type, Precision pr
   const bool whole_pieces = aligned(input, 16) && aligned(weight, 16);
   const Conv2dForwardChoice choice =
       choose_conv2d_forward(shape, type, precision, whole_pieces, current_compute_capability());
+  if (conv2d_kind(shape) == Conv2dKind::depthwise)
+    return depthwise_conv2d_forward(shape, type, input, weight, bias, output, relu, stream);
   if (!choice.tensor_cores)
     return conv2d_forward(shape, static_cast<const float*>(input), static_cast<const float*>(weight),
                           static_cast<const float*>(bias), static_cast<float*>(output), relu, stream);

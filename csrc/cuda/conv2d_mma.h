@@ -6,21 +6,17 @@
 #include <string>
 
 #include "core/conv2d_shape.h"
+#include "cuda/element_type.h"
 #include "cuda/stream.h"
 
 namespace fastconv {
 namespace cuda {
 
-enum class ElementType { kFloat32, kFloat16, kBFloat16 };
-
 // How float32 is multiplied: kIeee exactly (never on tensor cores), kTf32 with 10 bits of mantissa, kTf32x3 as the sum
 // of three such products. The 16-bit types have one way, kNative.
 enum class Precision { kNative, kIeee, kTf32, kTf32x3 };
 
-std::int64_t bytes_of(ElementType type);
-
-// From the names that Python has; invalid_argument for others, and for pairs that do not go together.
-ElementType parse_element_type(const char* op, const std::string& dtype);
+// From the name that Python has; invalid_argument for others, and where it does not go with the type.
 Precision parse_precision(const char* op, ElementType type, const std::string& precision);
 
 struct Conv2dForwardChoice {

@@ -9,19 +9,18 @@ namespace cuda {
 
 namespace {
 
-using Params = DepthwiseParams<float>;
-using Kernel = void (*)(Params);
-
+template <class T>
 struct Work {
   const char* name;
-  Kernel kernel;
+  void (*kernel)(DepthwiseParams<T>);
   std::int64_t rows, columns;  // tiles of an image
   std::int64_t reads, writes;  // elements of an image
   std::int64_t shared_bytes;
 };
 
 // As many images at a time as have tiles that are counted in 31 bits.
-void run(const Work& work, const Conv2dShape& s, Params p, Stream stream) {
+template <class T>
+void run(const Work<T>& work, const Conv2dShape& s, DepthwiseParams<T> p, Stream stream) {
   const std::int64_t in_image = to_int32("conv2d", work.rows * work.columns, kMostTiles, s);
   const std::int64_t step = std::max<std::int64_t>(1, kMostTiles / in_image);
   p.geometry.by_image = FastDivide(static_cast<std::int32_t>(in_image));
@@ -34,50 +33,50 @@ void run(const Work& work, const Conv2dShape& s, Params p, Stream stream) {
   }
 }
 
-template <int kVector>
-Kernel unrolled(const Conv2dShape& s) {
-  if (s.kh == 3)
-    return s.stride_h == 1 ? depthwise_conv2d<float, kVector, 3, 1> : depthwise_conv2d<float, kVector, 3, 2>;
-  return s.stride_h == 1 ? depthwise_conv2d<float, kVector, 5, 1> : depthwise_conv2d<float, kVector, 5, 2>;
+template <class T, int kVector>
+auto unrolled(const Conv2dShape& s) {
+  if (s.kh == 3) return s.stride_h == 1 ? depthwise_conv2d<T, kVector, 3, 1> : depthwise_conv2d<T, kVector, 3, 2>;
+  return s.stride_h == 1 ? depthwise_conv2d<T, kVector, 5, 1> : depthwise_conv2d<T, kVector, 5, 2>;
 }
 
-std::int64_t weight_bytes(const Params& p, bool in_fours) {
-  const DepthwiseGeometry& g = p.geometry;
+std::int64_t weight_bytes(const DepthwiseGeometry& g, bool in_fours) {
   return std::int64_t{g.kh} * g.kw * g.lanes * (in_fours ? 4 : 1) * static_cast<int>(sizeof(float));
 }
 constexpr std::int64_t kMostStagedBytes = 48 << 10;
 
-void run_unrolled(const Conv2dShape& s, const Params& p, bool in_fours, Stream stream) {
+template <class T>
+void run_unrolled(const Conv2dShape& s, const DepthwiseParams<T>& p, bool in_fours, Stream stream) {
   const DepthwiseGeometry& g = p.geometry;
-  run({"depthwise_conv2d", in_fours ? unrolled<4>(s) : unrolled<1>(s), ceil_div(g.oh, 2), ceil_div(g.ow, 4),
-       std::int64_t{g.ih} * g.iw * g.ic, std::int64_t{g.oh} * g.ow * g.oc, weight_bytes(p, in_fours)},
-      s, p, stream);
+  run<T>({"depthwise_conv2d", in_fours ? unrolled<T, 4>(s) : unrolled<T, 1>(s), ceil_div(g.oh, 2), ceil_div(g.ow, 4),
+          std::int64_t{g.ih} * g.iw * g.ic, std::int64_t{g.oh} * g.ow * g.oc, weight_bytes(g, in_fours)},
+         s, p, stream);
 }
 
-}  // namespace
-
-void depthwise_conv2d_forward(const Conv2dShape& s, const float* input, const float* weight, const float* bias,
-                              float* output, bool relu, Stream stream) {
-  Params p{};
+template <class T>
+void forward(const Conv2dShape& s, const T* input, const T* weight, const T* bias, T* output, bool relu,
+             Stream stream) {
+  DepthwiseParams<T> p{};
   p.input = input, p.weight = weight, p.bias = bias, p.output = output, p.relu = relu;
   DepthwiseGeometry& g = p.geometry = depthwise_geometry("conv2d", s);
-  const bool in_fours = depthwise_in_fours(s) && aligned(input, 16) && aligned(output, 16);
+  const bool in_fours = depthwise_in_fours(s) && aligned(input, 4 * sizeof(T)) && aligned(output, 4 * sizeof(T));
   g.lanes = depthwise_lanes(s, s.oc);
   g.chunks = static_cast<std::int32_t>(ceil_div(s.oc / (in_fours ? 4 : 1), g.lanes));
   if (depthwise_unrolled(s)) return run_unrolled(s, p, in_fours, stream);
-  const std::int64_t bytes = weight_bytes(p, in_fours);
+  const std::int64_t bytes = weight_bytes(g, in_fours);
   p.staged = bytes <= kMostStagedBytes;
-  run({"depthwise_conv2d_any", in_fours ? depthwise_conv2d_any<float, 4> : depthwise_conv2d_any<float, 1>, s.oh, s.ow,
-       s.ih * s.iw * s.ic, s.oh * s.ow * s.oc, p.staged ? bytes : 0},
-      s, p, stream);
+  run<T>({"depthwise_conv2d_any", in_fours ? depthwise_conv2d_any<T, 4> : depthwise_conv2d_any<T, 1>, s.oh, s.ow,
+          s.ih * s.iw * s.ic, s.oh * s.ow * s.oc, p.staged ? bytes : 0},
+         s, p, stream);
 }
 
-void depthwise_conv2d_backward_input(const Conv2dShape& s, const float* weight, const float* grad_output,
-                                     const std::uint32_t* mask, float* grad_input, Stream stream) {
-  Params p{};
+template <class T>
+void backward_input(const Conv2dShape& s, const T* weight, const T* grad_output, const std::uint32_t* mask,
+                    T* grad_input, Stream stream) {
+  DepthwiseParams<T> p{};
   p.input = grad_output, p.weight = weight, p.output = grad_input, p.mask = mask;
   DepthwiseGeometry& g = p.geometry = depthwise_geometry("conv2d_backward_input", s);
-  const bool in_fours = depthwise_in_fours(s) && aligned(grad_output, 16) && aligned(grad_input, 16);
+  const bool in_fours =
+      depthwise_in_fours(s) && aligned(grad_output, 4 * sizeof(T)) && aligned(grad_input, 4 * sizeof(T));
   g.lanes = depthwise_lanes(s, s.ic);
   g.chunks = static_cast<std::int32_t>(ceil_div(s.ic / (in_fours ? 4 : 1), g.lanes));
   if (depthwise_unrolled(s) && s.stride_h == 1 && s.oc == s.ic) {
@@ -86,12 +85,33 @@ void depthwise_conv2d_backward_input(const Conv2dShape& s, const float* weight, 
     p.turned = true;
     return run_unrolled(s, p, in_fours, stream);
   }
-  const std::int64_t bytes = weight_bytes(p, in_fours) * g.multiplier;
+  const std::int64_t bytes = weight_bytes(g, in_fours) * g.multiplier;
   p.staged = bytes <= kMostStagedBytes;
-  run({"depthwise_conv2d_backward_input_any",
-       in_fours ? depthwise_conv2d_backward_input_any<float, 4> : depthwise_conv2d_backward_input_any<float, 1>, s.ih,
-       s.iw, s.oh * s.ow * s.oc, s.ih * s.iw * s.ic, p.staged ? bytes : 0},
-      s, p, stream);
+  run<T>({"depthwise_conv2d_backward_input_any",
+          in_fours ? depthwise_conv2d_backward_input_any<T, 4> : depthwise_conv2d_backward_input_any<T, 1>, s.ih, s.iw,
+          s.oh * s.ow * s.oc, s.ih * s.iw * s.ic, p.staged ? bytes : 0},
+         s, p, stream);
+}
+
+}  // namespace
+
+void depthwise_conv2d_forward(const Conv2dShape& s, ElementType type, const void* input, const void* weight,
+                              const void* bias, void* output, bool relu, Stream stream) {
+  with_element(type, [&](auto element) {
+    using T = decltype(element);
+    forward(s, static_cast<const T*>(input), static_cast<const T*>(weight), static_cast<const T*>(bias),
+            static_cast<T*>(output), relu, stream);
+  });
+}
+
+void depthwise_conv2d_backward_input(const Conv2dShape& s, ElementType type, const void* weight,
+                                     const void* grad_output, const std::uint32_t* mask, void* grad_input,
+                                     Stream stream) {
+  with_element(type, [&](auto element) {
+    using T = decltype(element);
+    backward_input(s, static_cast<const T*>(weight), static_cast<const T*>(grad_output), mask,
+                   static_cast<T*>(grad_input), stream);
+  });
 }
 
 }  // namespace cuda

@@ -9,8 +9,6 @@ namespace cuda {
 
 namespace {
 
-using Params = DepthwiseWeightParams<float>;
-using Kernel = void (*)(Params);
 constexpr std::int64_t kMostBlocks = 1024, kMostBytes = 16 << 20;
 
 struct Slices {
@@ -35,31 +33,25 @@ Slices slices_of(const Conv2dShape& s) {
   return p;
 }
 
-template <int kVector>
-Kernel kernel_of(const Conv2dShape& s) {
-  if (!depthwise_unrolled(s)) return depthwise_conv2d_backward_weight_any<float, kVector>;
+template <class T, int kVector>
+auto kernel_of(const Conv2dShape& s) {
+  if (!depthwise_unrolled(s)) return depthwise_conv2d_backward_weight_any<T, kVector>;
   if (s.kh == 3)
-    return s.stride_h == 1 ? depthwise_conv2d_backward_weight<float, kVector, 3, 1>
-                           : depthwise_conv2d_backward_weight<float, kVector, 3, 2>;
-  return s.stride_h == 1 ? depthwise_conv2d_backward_weight<float, kVector, 5, 1>
-                         : depthwise_conv2d_backward_weight<float, kVector, 5, 2>;
+    return s.stride_h == 1 ? depthwise_conv2d_backward_weight<T, kVector, 3, 1>
+                           : depthwise_conv2d_backward_weight<T, kVector, 3, 2>;
+  return s.stride_h == 1 ? depthwise_conv2d_backward_weight<T, kVector, 5, 1>
+                         : depthwise_conv2d_backward_weight<T, kVector, 5, 2>;
 }
 
-}  // namespace
-
-std::int64_t depthwise_conv2d_backward_weight_workspace(const Conv2dShape& s) {
-  const std::int64_t slices = slices_of(s).slices;
-  return slices == 1 ? 0 : slices * s.oc * s.kh * s.kw * static_cast<int>(sizeof(float));
-}
-
-void depthwise_conv2d_backward_weight(const Conv2dShape& s, const float* input, const float* grad_output,
-                                      float* grad_weight, void* workspace, bool accumulate, Stream stream) {
+template <class T>
+void backward_weight(const Conv2dShape& s, const T* input, const T* grad_output, const DepthwiseSum<T>& to,
+                     void* workspace, Stream stream) {
   const Slices slices = slices_of(s);
-  const bool in_fours = depthwise_in_fours(s) && aligned(input, 16) && aligned(grad_output, 16);
-  Params p{};
-  p.input = input, p.grad_output = grad_output;
-  p.partial = slices.slices == 1 ? grad_weight : static_cast<float*>(workspace);
-  p.accumulate = accumulate && slices.slices == 1;
+  const bool in_fours = depthwise_in_fours(s) && aligned(input, 4 * sizeof(T)) && aligned(grad_output, 4 * sizeof(T));
+  DepthwiseWeightParams<T> p{};
+  p.input = input, p.grad_output = grad_output, p.to = to;
+  p.partial = slices.slices == 1 ? nullptr : static_cast<float*>(workspace);
+
   DepthwiseGeometry& g = p.geometry = depthwise_geometry("conv2d_backward_weight", s);
   g.lanes = depthwise_lanes(s, s.oc);
   g.chunks = static_cast<std::int32_t>(ceil_div(s.oc / (in_fours ? 4 : 1), g.lanes));
@@ -73,11 +65,29 @@ void depthwise_conv2d_backward_weight(const Conv2dShape& s, const float* input, 
   const std::int64_t blocks = slices.slices * g.chunks * (depthwise_unrolled(s) ? 1 : taps);
   const std::int64_t shared_bytes = kDepthwiseThreads * (in_fours ? 4 : 1) * static_cast<int>(sizeof(float));
   launch({"depthwise_conv2d_backward_weight", blocks, kDepthwiseThreads, shared_bytes, stream},
-         in_fours ? kernel_of<4>(s) : kernel_of<1>(s), p, s);
+         in_fours ? kernel_of<T, 4>(s) : kernel_of<T, 1>(s), p, s);
   if (slices.slices == 1) return;
-  const SumSlicesParams sum{p.partial, grad_weight, s.oc * taps, p.slices, accumulate};
-  launch({"depthwise_conv2d_weight_sum", ceil_div(sum.count, kSumElements), kSumThreads, kSumSharedBytes, stream},
-         depthwise_conv2d_weight_sum, sum, s);
+  const DepthwiseSumParams<T> sum{{p.partial, nullptr, s.oc * taps, p.slices, to.accumulate}, to};
+  launch(
+      {"depthwise_conv2d_weight_sum", ceil_div(sum.slices.count, kSumElements), kSumThreads, kSumSharedBytes, stream},
+      depthwise_conv2d_weight_sum<T>, sum, s);
+}
+
+}  // namespace
+
+std::int64_t depthwise_conv2d_backward_weight_workspace(const Conv2dShape& s) {
+  const std::int64_t slices = slices_of(s).slices;
+  return slices == 1 ? 0 : slices * s.oc * s.kh * s.kw * static_cast<int>(sizeof(float));
+}
+
+void depthwise_conv2d_backward_weight(const Conv2dShape& s, ElementType type, bool wide, const void* input,
+                                      const void* grad_output, void* grad_weight, void* workspace, bool accumulate,
+                                      Stream stream) {
+  with_element(type, [&](auto element) {
+    using T = decltype(element);
+    backward_weight<T>(s, static_cast<const T*>(input), static_cast<const T*>(grad_output),
+                       {grad_weight, wide, accumulate}, workspace, stream);
+  });
 }
 
 }  // namespace cuda

@@ -7,14 +7,19 @@
 namespace fastconv {
 namespace cuda {
 
-void dropout(const float* input, float* output, std::int64_t count, double p, std::uint64_t seed, std::uint64_t offset,
-             const std::int64_t* counter, Stream stream) {
+void dropout(ElementType type, const void* input, void* output, std::int64_t count, double p, std::uint64_t seed,
+             std::uint64_t offset, const std::int64_t* counter, Stream stream) {
   const double below = (1 - p) * 4294967296.0;
   const auto keep_below = static_cast<std::uint32_t>(below < 4294967295.0 ? below : 4294967295.0);
-  const DropoutParams params{input, output, counter, count, seed, offset, keep_below, static_cast<float>(1 / (1 - p))};
-  const bool in_fours = aligned(input, 16) && aligned(output, 16);
-  launch({"dropout", ceil_div(count, kPerBlock), kElementwiseThreads, 0, stream},
-         in_fours ? dropout_kernel<true> : dropout_kernel<false>, params, Elements{count});
+  const bool wide = aligned(input, 16) && aligned(output, 16);
+  with_element(type, [&](auto element) {
+    using T = decltype(element);
+    const DropoutParams<T> params{
+        static_cast<const T*>(input),   static_cast<T*>(output), counter, count, seed, offset, keep_below,
+        static_cast<float>(1 / (1 - p))};
+    launch({"dropout", ceil_div(count, kOwnBlock<T>), kElementwiseThreads, 0, stream},
+           wide ? dropout_kernel<T, true> : dropout_kernel<T, false>, params, Elements{count});
+  });
 }
 
 }  // namespace cuda

@@ -1,11 +1,12 @@
-// Pooling on a device, channels last, with the rules of the CPU engine. Pointers are device pointers; nothing
-// allocates, waits, or looks at the data.
+// Pooling on a device, of arrays of `type`, channels last, with the rules of the CPU engine. Pointers are device
+// pointers; nothing allocates, waits, or looks at the data.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "core/pool2d_shape.h"
+#include "cuda/element_type.h"
 #include "cuda/stream.h"
 
 namespace fastconv {
@@ -25,21 +26,21 @@ struct ConstMaxPlaces {
   const std::uint8_t* taps = nullptr;
 };
 
-void max_pool2d_forward(const Pool2dShape& shape, const float* input, float* output, const MaxPlaces& places,
-                        Stream stream);
+void max_pool2d_forward(const Pool2dShape& shape, ElementType type, const void* input, void* output,
+                        const MaxPlaces& places, Stream stream);
 // A place that its window does not have takes no part.
-void max_pool2d_backward(const Pool2dShape& shape, const float* grad_output, const ConstMaxPlaces& places,
-                         float* grad_input, Stream stream);
+void max_pool2d_backward(const Pool2dShape& shape, ElementType type, const void* grad_output,
+                         const ConstMaxPlaces& places, void* grad_input, Stream stream);
 
 struct AvgPool2dOptions {
   bool count_include_pad = true;
   std::int64_t divisor_override = 0;  // 0: none
 };
 
-void avg_pool2d_forward(const Pool2dShape& shape, const AvgPool2dOptions& options, const float* input, float* output,
-                        Stream stream);
-void avg_pool2d_backward(const Pool2dShape& shape, const AvgPool2dOptions& options, const float* grad_output,
-                         float* grad_input, Stream stream);
+void avg_pool2d_forward(const Pool2dShape& shape, const AvgPool2dOptions& options, ElementType type, const void* input,
+                        void* output, Stream stream);
+void avg_pool2d_backward(const Pool2dShape& shape, const AvgPool2dOptions& options, ElementType type,
+                         const void* grad_output, void* grad_input, Stream stream);
 
 enum class PoolPass { max_forward, max_backward, avg_forward, avg_backward };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/conv2d_shape.h"
+#include "cuda/element_type.h"
 #include "cuda/stream.h"
 
 namespace fastconv {
@@ -17,8 +18,8 @@ std::int64_t stem_conv2d_shared_bytes(const Conv2dShape& shape);
 // The channels are few and a tile fits shared memory: no huge filter, stride or dilation.
 bool stem_conv2d_takes(const Conv2dShape& shape);
 
-void stem_conv2d_forward(const Conv2dShape& shape, const float* input, bool planar, const float* weight,
-                         const float* bias, float* output, bool relu, Stream stream);
+void stem_conv2d_forward(const Conv2dShape& shape, ElementType type, const void* input, bool planar, const void* weight,
+                         const void* bias, void* output, bool relu, Stream stream);
 
 }  // namespace cuda
 }  // namespace fastconv

@@ -75,7 +75,16 @@ class Conv2dShape:
 
 def explain_conv2d_kind(shape: Conv2dShape) -> str: ...
 def stem_conv2d_forward(
-    shape: Conv2dShape, input: int, weight: int, bias: int, output: int, *, planar: bool, relu: bool, stream: int
+    shape: Conv2dShape,
+    input: int,
+    weight: int,
+    bias: int,
+    output: int,
+    *,
+    planar: bool,
+    relu: bool,
+    dtype: str = "float32",
+    stream: int,
 ) -> None:
     """planar: the input lies as (N, C, H, W); all else as for conv2d_forward_mma."""
 
@@ -153,15 +162,37 @@ class Pool2dShape:
     def output_shape(self) -> _Shape4: ...
 
 def max_pool2d_forward(
-    shape: Pool2dShape, input: int, output: int, *, indices: int, taps: int, positive_only: bool, stream: int
+    shape: Pool2dShape,
+    input: int,
+    output: int,
+    *,
+    indices: int,
+    taps: int,
+    positive_only: bool,
+    dtype: str = "float32",
+    stream: int,
 ) -> None:
     """Places of maxima: int32 indices, uint8 taps, or neither."""
 
 def max_pool2d_backward(
-    shape: Pool2dShape, grad_output: int, *, indices: int, taps: int, grad_input: int, stream: int
+    shape: Pool2dShape,
+    grad_output: int,
+    *,
+    indices: int,
+    taps: int,
+    grad_input: int,
+    dtype: str = "float32",
+    stream: int,
 ) -> None: ...
 def avg_pool2d_forward(
-    shape: Pool2dShape, input: int, output: int, *, count_include_pad: bool, divisor_override: int, stream: int
+    shape: Pool2dShape,
+    input: int,
+    output: int,
+    *,
+    count_include_pad: bool,
+    divisor_override: int,
+    dtype: str = "float32",
+    stream: int,
 ) -> None: ...
 def avg_pool2d_backward(
     shape: Pool2dShape,
@@ -170,6 +201,7 @@ def avg_pool2d_backward(
     *,
     count_include_pad: bool,
     divisor_override: int,
+    dtype: str = "float32",
     stream: int,
 ) -> None: ...
 def explain_pool2d(shape: Pool2dShape, operation: str) -> str: ...
@@ -213,10 +245,12 @@ def probe_tma_filter(
 def probe_wgmma(dtype: str, columns: int, a: int, b: int, sums: int, *, stream: int) -> None:
     """On sm_90, for tests: adds the product of 64 and of `columns` swizzled lines to the sums that each thread holds."""
 
-def relu_forward(input: int, output: int, mask: int, count: int, *, stream: int) -> None: ...
-def relu_backward(grad_output: int, mask: int, grad_input: int, count: int, *, stream: int) -> None: ...
-def fill(output: int, value: float, count: int, *, stream: int) -> None: ...
-def copy(input: int, output: int, count: int, *, stream: int) -> None: ...
+def relu_forward(input: int, output: int, mask: int, count: int, *, dtype: str = "float32", stream: int) -> None: ...
+def relu_backward(
+    grad_output: int, mask: int, grad_input: int, count: int, *, dtype: str = "float32", stream: int
+) -> None: ...
+def fill(output: int, value: float, count: int, *, dtype: str = "float32", stream: int) -> None: ...
+def copy(input: int, output: int, count: int, *, dtype: str = "float32", stream: int) -> None: ...
 def transpose(
     input: int,
     output: int,
@@ -230,10 +264,21 @@ def transpose(
 ) -> None:
     """(batch, rows, columns) to (batch, columns, rows), of elements of 2 or 4 bytes."""
 
-def relu_backward_output(grad_output: int, output: int, grad_input: int, count: int, *, stream: int) -> None: ...
-def add(input: int, other: int, output: int, count: int, *, stream: int) -> None: ...
+def relu_backward_output(
+    grad_output: int, output: int, grad_input: int, count: int, *, dtype: str = "float32", stream: int
+) -> None: ...
+def add(input: int, other: int, output: int, count: int, *, dtype: str = "float32", stream: int) -> None: ...
 def dropout(
-    input: int, output: int, count: int, *, p: float, seed: int, offset: int, counter: int, stream: int
+    input: int,
+    output: int,
+    count: int,
+    *,
+    p: float,
+    seed: int,
+    offset: int,
+    counter: int,
+    dtype: str = "float32",
+    stream: int,
 ) -> None:
     """`counter` is an int64 in device memory, added to `offset`."""
 

@@ -165,7 +165,7 @@ def test_memory_of_another_maker_of_gpus(emulated: ModuleType, x: np.ndarray) ->
 
 
 def test_what_cannot_be_taken_as_it_is(emulated: ModuleType, x: np.ndarray) -> None:
-    with pytest.raises(TypeError, match="relu: input must be float32, got float64"):
+    with pytest.raises(TypeError, match="relu: input must be float32, float16 or bfloat16, got float64"):
         cuda.relu(GpuArray(x.astype(np.float64)))
     with pytest.raises(TypeError, match="relu: input must be float32, got float32 of the other byte order"):
         cuda.relu(Plain(x.astype(">f4")))

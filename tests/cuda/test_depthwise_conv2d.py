@@ -11,17 +11,8 @@ import pytest
 import conv2d_cases
 import reference
 from conv2d_cases import Geometry
-from cuda_cases import relative_error, to_nchw, to_nhwc
+from cuda_cases import depthwise, relative_error, to_nchw, to_nhwc
 from fastconv import cuda
-
-
-def depthwise(channels: int, image: tuple[int, int], kernel: int | tuple[int, int], **options: object) -> Geometry:
-    outputs = channels * options.pop("multiplier", 1)
-    pair = (kernel, kernel) if isinstance(kernel, int) else kernel
-    pad = options.pop("pad", 0)
-    padding = options.pop("padding", ((pad, pad), (pad, pad)))
-    return Geometry(channels, outputs, image, pair, padding=padding, groups=channels, **options)
-
 
 # Tiles are 2 x 4 outputs; a block has up to 32 accesses of 1 or 4 channels.
 CHOSEN = [

@@ -1,4 +1,4 @@
-// ReLU, fill, copy and changes of layout, float32 but for the last.
+// ReLU, addition, dropout, fill, copy and changes of layout.
 #include "cuda/elementwise.h"
 
 #include "core/checked_math.h"
@@ -19,68 +19,77 @@ void check_same_or_apart(const char* op, const Buffer& output, const Buffer& inp
   if (output.address != input.address) check_no_overlap(op, output, input);
 }
 
-void bind_relu_forward(Address input, Address output, Address mask, std::int64_t count, Address stream) {
+void bind_relu_forward(Address input, Address output, Address mask, std::int64_t count, const std::string& dtype,
+                       Address stream) {
   const char* op = "relu";
   check_count(op, "count", count);
-  const Buffer x = buffer<float>(op, "input", input, count), y = buffer<float>(op, "out", output, count);
+  const ElementType type = parse_element_type(op, dtype);
+  const Buffer x = buffer(op, "input", input, count, type), y = buffer(op, "out", output, count, type);
   const Buffer m = buffer<std::uint32_t>(op, "mask", mask, mask ? mask_words(count) : 0);
   check_same_or_apart(op, y, x);
   check_no_overlap(op, m, x), check_no_overlap(op, m, y);
   const py::gil_scoped_release release;
-  relu_forward(pointer<float>(x), pointer<float>(y), pointer<std::uint32_t>(m), count, as_stream(stream));
+  relu_forward(type, pointer<void>(x), pointer<void>(y), pointer<std::uint32_t>(m), count, as_stream(stream));
 }
 
-void bind_relu_backward(Address grad_output, Address mask, Address grad_input, std::int64_t count, Address stream) {
+void bind_relu_backward(Address grad_output, Address mask, Address grad_input, std::int64_t count,
+                        const std::string& dtype, Address stream) {
   const char* op = "relu_backward";
   check_count(op, "count", count);
-  const Buffer gy = buffer<float>(op, "grad_output", grad_output, count);
-  const Buffer gx = buffer<float>(op, "out", grad_input, count);
+  const ElementType type = parse_element_type(op, dtype);
+  const Buffer gy = buffer(op, "grad_output", grad_output, count, type);
+  const Buffer gx = buffer(op, "out", grad_input, count, type);
   const Buffer m = buffer<std::uint32_t>(op, "mask", mask, mask_words(count));
   check_same_or_apart(op, gx, gy);
   check_no_overlap(op, gx, m);
   const py::gil_scoped_release release;
-  relu_backward(pointer<float>(gy), pointer<std::uint32_t>(m), pointer<float>(gx), count, as_stream(stream));
+  relu_backward(type, pointer<void>(gy), pointer<std::uint32_t>(m), pointer<void>(gx), count, as_stream(stream));
 }
 
 // (a, b) to a result of the same size.
-template <void (*run)(const float*, const float*, float*, std::int64_t, Stream)>
-void bind_pair(const std::string& op, const char* first, const char* second, Address a, Address b, Address output,
-               std::int64_t count, Address stream) {
-  check_count(op.c_str(), "count", count);
-  const Buffer x = buffer<float>(op.c_str(), first, a, count), z = buffer<float>(op.c_str(), second, b, count);
-  const Buffer y = buffer<float>(op.c_str(), "out", output, count);
-  check_same_or_apart(op.c_str(), y, x), check_same_or_apart(op.c_str(), y, z);
+template <void (*run)(ElementType, const void*, const void*, void*, std::int64_t, Stream)>
+void bind_pair(const char* op, const char* first, const char* second, Address a, Address b, Address output,
+               std::int64_t count, const std::string& dtype, Address stream) {
+  check_count(op, "count", count);
+  const ElementType type = parse_element_type(op, dtype);
+  const Buffer x = buffer(op, first, a, count, type), z = buffer(op, second, b, count, type);
+  const Buffer y = buffer(op, "out", output, count, type);
+  check_same_or_apart(op, y, x), check_same_or_apart(op, y, z);
   const py::gil_scoped_release release;
-  run(pointer<float>(x), pointer<float>(z), pointer<float>(y), count, as_stream(stream));
+  run(type, pointer<void>(x), pointer<void>(z), pointer<void>(y), count, as_stream(stream));
 }
 
 void bind_dropout(Address input, Address output, std::int64_t count, double p, std::uint64_t seed, std::uint64_t offset,
-                  Address counter, Address stream) {
+                  Address counter, const std::string& dtype, Address stream) {
   const char* op = "dropout";
   check_count(op, "count", count);
   if (!(p >= 0 && p < 1)) throw std::invalid_argument("dropout: p must lie in [0, 1), got " + std::to_string(p));
-  const Buffer x = buffer<float>(op, "input", input, count), y = buffer<float>(op, "out", output, count);
+  const ElementType type = parse_element_type(op, dtype);
+  const Buffer x = buffer(op, "input", input, count, type), y = buffer(op, "out", output, count, type);
   const Buffer c = buffer<std::int64_t>(op, "counter", counter, counter ? 1 : 0);
   check_same_or_apart(op, y, x);
   check_no_overlap(op, y, c);
   const py::gil_scoped_release release;
-  dropout(pointer<float>(x), pointer<float>(y), count, p, seed, offset, pointer<std::int64_t>(c), as_stream(stream));
+  dropout(type, pointer<void>(x), pointer<void>(y), count, p, seed, offset, pointer<std::int64_t>(c),
+          as_stream(stream));
 }
 
-void bind_fill(Address output, float value, std::int64_t count, Address stream) {
+void bind_fill(Address output, float value, std::int64_t count, const std::string& dtype, Address stream) {
   check_count("fill", "count", count);
-  const Buffer y = buffer<float>("fill", "out", output, count);
+  const ElementType type = parse_element_type("fill", dtype);
+  const Buffer y = buffer("fill", "out", output, count, type);
   const py::gil_scoped_release release;
-  fill(pointer<float>(y), value, count, as_stream(stream));
+  fill(type, pointer<void>(y), value, count, as_stream(stream));
 }
 
-void bind_copy(Address input, Address output, std::int64_t count, Address stream) {
+void bind_copy(Address input, Address output, std::int64_t count, const std::string& dtype, Address stream) {
   const char* op = "copy";
   check_count(op, "count", count);
-  const Buffer x = buffer<float>(op, "input", input, count), y = buffer<float>(op, "out", output, count);
+  const ElementType type = parse_element_type(op, dtype);
+  const Buffer x = buffer(op, "input", input, count, type), y = buffer(op, "out", output, count, type);
   check_no_overlap(op, y, x);
   const py::gil_scoped_release release;
-  copy(pointer<float>(x), pointer<float>(y), count, as_stream(stream));
+  copy(type, pointer<void>(x), pointer<void>(y), count, as_stream(stream));
 }
 
 void bind_transpose(Address input, Address output, int element_bytes, std::int64_t batch, std::int64_t rows,
@@ -102,28 +111,32 @@ void bind_transpose(Address input, Address output, int element_bytes, std::int64
 }  // namespace
 
 void bind_elementwise(py::module_& m) {
+  const py::arg_v dtype = py::arg("dtype") = "float32";
   m.def("relu_forward", &bind_relu_forward, py::arg("input"), py::arg("output"), py::arg("mask"), py::arg("count"),
-        py::kw_only(), py::arg("stream"));
+        py::kw_only(), dtype, py::arg("stream"));
   m.def("relu_backward", &bind_relu_backward, py::arg("grad_output"), py::arg("mask"), py::arg("grad_input"),
-        py::arg("count"), py::kw_only(), py::arg("stream"));
+        py::arg("count"), py::kw_only(), dtype, py::arg("stream"));
   m.def(
       "relu_backward_output",
-      [](Address grad_output, Address output, Address grad_input, std::int64_t count, Address stream) {
+      [](Address grad_output, Address output, Address grad_input, std::int64_t count, const std::string& type,
+         Address stream) {
         bind_pair<relu_backward_output>("relu_backward", "grad_output", "output", grad_output, output, grad_input,
-                                        count, stream);
+                                        count, type, stream);
       },
-      py::arg("grad_output"), py::arg("output"), py::arg("grad_input"), py::arg("count"), py::kw_only(),
+      py::arg("grad_output"), py::arg("output"), py::arg("grad_input"), py::arg("count"), py::kw_only(), dtype,
       py::arg("stream"));
   m.def(
       "add",
-      [](Address input, Address other, Address output, std::int64_t count, Address stream) {
-        bind_pair<add>("add", "input", "other", input, other, output, count, stream);
+      [](Address input, Address other, Address output, std::int64_t count, const std::string& type, Address stream) {
+        bind_pair<add>("add", "input", "other", input, other, output, count, type, stream);
       },
-      py::arg("input"), py::arg("other"), py::arg("output"), py::arg("count"), py::kw_only(), py::arg("stream"));
+      py::arg("input"), py::arg("other"), py::arg("output"), py::arg("count"), py::kw_only(), dtype, py::arg("stream"));
   m.def("dropout", &bind_dropout, py::arg("input"), py::arg("output"), py::arg("count"), py::kw_only(), py::arg("p"),
-        py::arg("seed"), py::arg("offset"), py::arg("counter"), py::arg("stream"));
-  m.def("fill", &bind_fill, py::arg("output"), py::arg("value"), py::arg("count"), py::kw_only(), py::arg("stream"));
-  m.def("copy", &bind_copy, py::arg("input"), py::arg("output"), py::arg("count"), py::kw_only(), py::arg("stream"));
+        py::arg("seed"), py::arg("offset"), py::arg("counter"), dtype, py::arg("stream"));
+  m.def("fill", &bind_fill, py::arg("output"), py::arg("value"), py::arg("count"), py::kw_only(), dtype,
+        py::arg("stream"));
+  m.def("copy", &bind_copy, py::arg("input"), py::arg("output"), py::arg("count"), py::kw_only(), dtype,
+        py::arg("stream"));
   m.def("transpose", &bind_transpose, py::arg("input"), py::arg("output"), py::arg("element_bytes"), py::arg("batch"),
         py::arg("rows"), py::arg("columns"), py::kw_only(), py::arg("op") = "transpose", py::arg("stream"));
 }

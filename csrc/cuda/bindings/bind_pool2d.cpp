@@ -1,4 +1,4 @@
-// Pooling: activations (N, H, W, C), float32.
+// Pooling: activations (N, H, W, C).
 #include "cuda/pool2d.h"
 
 #include "cuda/bindings/buffers.h"
@@ -37,56 +37,60 @@ void check_places(const char* op, const Pool2dShape& shape, Address indices, Add
 }
 
 void max_forward(const Pool2dShape& shape, Address input, Address output, Address indices, Address taps,
-                 bool positive_only, Address stream) {
+                 bool positive_only, const std::string& dtype, Address stream) {
   const char* op = "max_pool2d";
+  const ElementType type = parse_element_type(op, dtype);
   const std::int64_t outputs = count(shape.output_shape());
   check_places(op, shape, indices, taps, false);
   if (positive_only && !taps) throw std::invalid_argument("max_pool2d: positive_only needs taps, got none");
-  const Buffer x = buffer<float>(op, "input", input, count(shape.input_shape()));
-  const Buffer y = buffer<float>(op, "out", output, outputs);
+  const Buffer x = buffer(op, "input", input, count(shape.input_shape()), type);
+  const Buffer y = buffer(op, "out", output, outputs, type);
   const Buffer i = buffer<std::int32_t>(op, "indices", indices, indices ? outputs : 0);
   const Buffer t = buffer<std::uint8_t>(op, "taps", taps, taps ? outputs : 0);
   check_no_overlap(op, y, x);
   for (const Buffer& places : {i, t}) check_no_overlap(op, places, x), check_no_overlap(op, places, y);
   const py::gil_scoped_release release;
-  max_pool2d_forward(shape, pointer<float>(x), pointer<float>(y),
+  max_pool2d_forward(shape, type, pointer<void>(x), pointer<void>(y),
                      {pointer<std::int32_t>(i), pointer<std::uint8_t>(t), positive_only}, as_stream(stream));
 }
 
 void max_backward(const Pool2dShape& shape, Address grad_output, Address indices, Address taps, Address grad_input,
-                  Address stream) {
+                  const std::string& dtype, Address stream) {
   const char* op = "max_pool2d_backward";
+  const ElementType type = parse_element_type(op, dtype);
   const std::int64_t outputs = count(shape.output_shape());
   check_places(op, shape, indices, taps, true);
-  const Buffer gy = buffer<float>(op, "grad_output", grad_output, outputs);
+  const Buffer gy = buffer(op, "grad_output", grad_output, outputs, type);
   const Buffer i = buffer<std::int32_t>(op, "indices", indices, indices ? outputs : 0);
   const Buffer t = buffer<std::uint8_t>(op, "taps", taps, taps ? outputs : 0);
-  const Buffer gx = buffer<float>(op, "out", grad_input, count(shape.input_shape()));
+  const Buffer gx = buffer(op, "out", grad_input, count(shape.input_shape()), type);
   for (const Buffer& read : {gy, i, t}) check_no_overlap(op, gx, read);
   const py::gil_scoped_release release;
-  max_pool2d_backward(shape, pointer<float>(gy), {pointer<std::int32_t>(i), pointer<std::uint8_t>(t)},
-                      pointer<float>(gx), as_stream(stream));
+  max_pool2d_backward(shape, type, pointer<void>(gy), {pointer<std::int32_t>(i), pointer<std::uint8_t>(t)},
+                      pointer<void>(gx), as_stream(stream));
 }
 
 void avg_forward(const Pool2dShape& shape, Address input, Address output, bool count_include_pad,
-                 std::int64_t divisor_override, Address stream) {
+                 std::int64_t divisor_override, const std::string& dtype, Address stream) {
   const char* op = "avg_pool2d";
-  const Buffer x = buffer<float>(op, "input", input, count(shape.input_shape()));
-  const Buffer y = buffer<float>(op, "out", output, count(shape.output_shape()));
+  const ElementType type = parse_element_type(op, dtype);
+  const Buffer x = buffer(op, "input", input, count(shape.input_shape()), type);
+  const Buffer y = buffer(op, "out", output, count(shape.output_shape()), type);
   check_no_overlap(op, y, x);
   const py::gil_scoped_release release;
-  avg_pool2d_forward(shape, {count_include_pad, divisor_override}, pointer<float>(x), pointer<float>(y),
+  avg_pool2d_forward(shape, {count_include_pad, divisor_override}, type, pointer<void>(x), pointer<void>(y),
                      as_stream(stream));
 }
 
 void avg_backward(const Pool2dShape& shape, Address grad_output, Address grad_input, bool count_include_pad,
-                  std::int64_t divisor_override, Address stream) {
+                  std::int64_t divisor_override, const std::string& dtype, Address stream) {
   const char* op = "avg_pool2d_backward";
-  const Buffer gy = buffer<float>(op, "grad_output", grad_output, count(shape.output_shape()));
-  const Buffer gx = buffer<float>(op, "out", grad_input, count(shape.input_shape()));
+  const ElementType type = parse_element_type(op, dtype);
+  const Buffer gy = buffer(op, "grad_output", grad_output, count(shape.output_shape()), type);
+  const Buffer gx = buffer(op, "out", grad_input, count(shape.input_shape()), type);
   check_no_overlap(op, gx, gy);
   const py::gil_scoped_release release;
-  avg_pool2d_backward(shape, {count_include_pad, divisor_override}, pointer<float>(gy), pointer<float>(gx),
+  avg_pool2d_backward(shape, {count_include_pad, divisor_override}, type, pointer<void>(gy), pointer<void>(gx),
                       as_stream(stream));
 }
 
@@ -104,19 +108,20 @@ std::string explain(const Pool2dShape& shape, const std::string& operation) {
 
 void bind_pool2d(py::module_& m) {
   using S = Pool2dShape;
+  const py::arg_v dtype = py::arg("dtype") = "float32";
   py::class_<S>(m, "Pool2dShape", py::is_final(), py::module_local())
       .def(py::init(&make_shape), py::arg("input_shape"), py::arg("kernel_size"), py::arg("stride"), py::arg("padding"),
            py::arg("dilation"), py::arg("ceil_mode"), py::arg("op") = "max_pool2d")
       .def_property_readonly("input_shape", [](const S& s) { return as_tuple(s.input_shape()); })
       .def_property_readonly("output_shape", [](const S& s) { return as_tuple(s.output_shape()); });
   m.def("max_pool2d_forward", &max_forward, py::arg("shape"), py::arg("input"), py::arg("output"), py::kw_only(),
-        py::arg("indices"), py::arg("taps"), py::arg("positive_only"), py::arg("stream"));
+        py::arg("indices"), py::arg("taps"), py::arg("positive_only"), dtype, py::arg("stream"));
   m.def("max_pool2d_backward", &max_backward, py::arg("shape"), py::arg("grad_output"), py::kw_only(),
-        py::arg("indices"), py::arg("taps"), py::arg("grad_input"), py::arg("stream"));
+        py::arg("indices"), py::arg("taps"), py::arg("grad_input"), dtype, py::arg("stream"));
   m.def("avg_pool2d_forward", &avg_forward, py::arg("shape"), py::arg("input"), py::arg("output"), py::kw_only(),
-        py::arg("count_include_pad"), py::arg("divisor_override"), py::arg("stream"));
+        py::arg("count_include_pad"), py::arg("divisor_override"), dtype, py::arg("stream"));
   m.def("avg_pool2d_backward", &avg_backward, py::arg("shape"), py::arg("grad_output"), py::arg("grad_input"),
-        py::kw_only(), py::arg("count_include_pad"), py::arg("divisor_override"), py::arg("stream"));
+        py::kw_only(), py::arg("count_include_pad"), py::arg("divisor_override"), dtype, py::arg("stream"));
   m.def("explain_pool2d", &explain, py::arg("shape"), py::arg("operation"));
 }
 

@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "cuda/element_type.h"
 #include "cuda/stream.h"
 
 namespace fastconv {
@@ -34,6 +35,11 @@ Buffer buffer(const char* op, const char* name, Address address, std::int64_t el
     throw std::invalid_argument(std::string(op) + ": " + name + " must be aligned to " + std::to_string(alignof(T)) +
                                 " bytes, got address " + std::to_string(address));
   return {name, address, bytes};
+}
+
+inline Buffer buffer(const char* op, const char* name, Address address, std::int64_t elements, ElementType type) {
+  return type == ElementType::kFloat32 ? buffer<float>(op, name, address, elements)
+                                       : buffer<std::uint16_t>(op, name, address, elements);
 }
 
 inline void check_no_overlap(const char* op, const Buffer& output, const Buffer& input) {

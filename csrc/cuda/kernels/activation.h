@@ -139,13 +139,13 @@ static FASTCONV_KERNEL fill_int64_kernel(FillInt64Params p) {
 }
 
 struct Dropout2dParams {
-  DropoutParams p;               // count: all elements
+  DropoutParams<float> p;        // count: all elements
   std::int64_t channels, image;  // image: pixels * channels
 };
 
 // The number of image and channel takes the place of the element's.
 static FASTCONV_KERNEL dropout2d_kernel(Dropout2dParams q) {
-  const DropoutParams& p = q.p;
+  const DropoutParams<float>& p = q.p;
   const std::int64_t at = first_element();
   const std::uint64_t offset = p.offset + (p.counter ? static_cast<std::uint64_t>(*p.counter) : 0);
   for (int i = 0; i < kPerThread && at + i < p.count; ++i) {

@@ -1,9 +1,10 @@
 // Average pooling, forward and backward. Sums have the order of the CPU's kernels for channels last: a row of a window
-// on its own, then the rows; only wide windows are summed in slices.
+// on its own, then the rows; only wide windows are summed in slices. Sums are float32 whatever the type T is.
 #pragma once
 
 #include <cstdint>
 
+#include "cuda/kernels/floats.h"
 #include "cuda/kernels/pool2d_geometry.h"
 
 namespace fastconv {
@@ -45,14 +46,14 @@ struct AvgPoolBackwardParams {
   PixelItems items;
 };
 
-template <class T, int kVector>
-FASTCONV_DEVICE void add_to(Pack<T, kVector>& sum, const Pack<T, kVector>& x) {
+template <int kVector>
+FASTCONV_DEVICE void add_to(Pack<float, kVector>& sum, const Pack<float, kVector>& x) {
   FASTCONV_UNROLL
   for (int i = 0; i < kVector; ++i) sum.at[i] += x.at[i];
 }
 
-template <class T, int kVector>
-FASTCONV_DEVICE Pack<T, kVector> divided(Pack<T, kVector> sum, T divisor) {
+template <int kVector>
+FASTCONV_DEVICE Pack<float, kVector> divided(Pack<float, kVector> sum, float divisor) {
   FASTCONV_UNROLL
   for (int i = 0; i < kVector; ++i) sum.at[i] /= divisor;
   return sum;
@@ -62,7 +63,7 @@ FASTCONV_DEVICE Pack<T, kVector> divided(Pack<T, kVector> sum, T divisor) {
 template <class T, int kVector, int kSide>
 FASTCONV_BOUNDED_KERNEL(kPoolThreads, 4)
 avg_pool2d_forward_kernel(FASTCONV_GRID_CONSTANT const AvgPoolForwardParams<T> p) {
-  using Channels = Pack<T, kVector>;
+  using Channels = Pack<float, kVector>;
   const Pool2dGeometry& g = p.geometry;
   const std::int32_t number = block_x() * kPoolThreads + thread_x();
   if (number >= p.items.items) return;
@@ -80,7 +81,7 @@ avg_pool2d_forward_kernel(FASTCONV_GRID_CONSTANT const AvgPoolForwardParams<T> p
     Channels x[kTaps];
     FASTCONV_UNROLL
     for (int tap = 0; tap < kTaps; ++tap)
-      x[tap] = load<Channels>(corner + tap / kColumns * row_step + tap % kColumns * g.channels);
+      x[tap] = load_floats<kVector>(corner + tap / kColumns * row_step + tap % kColumns * g.channels);
     FASTCONV_UNROLL
     for (int row = 0; row < kTaps; row += kColumns) {
       FASTCONV_UNROLL
@@ -89,14 +90,14 @@ avg_pool2d_forward_kernel(FASTCONV_GRID_CONSTANT const AvgPoolForwardParams<T> p
     }
   } else {
     for (std::int32_t row = 0; row < rows; ++row) {
-      Channels row_sum = load<Channels>(corner + row * row_step);
+      Channels row_sum = load_floats<kVector>(corner + row * row_step);
       for (std::int32_t column = 1; column < columns; ++column)
-        add_to(row_sum, load<Channels>(corner + row * row_step + static_cast<std::int64_t>(column) * g.channels));
+        add_to(row_sum, load_floats<kVector>(corner + row * row_step + static_cast<std::int64_t>(column) * g.channels));
       add_to(sum, row_sum);
     }
   }
-  store(p.output + element(g, at.n, g.oh, g.ow, at.row, at.column, channel),
-        divided(sum, p.divisor.of(g, at.row, at.column)));
+  store_floats(p.output + element(g, at.n, g.oh, g.ow, at.row, at.column, channel),
+               divided(sum, p.divisor.of(g, at.row, at.column)));
 }
 
 // Wide windows, of which there are few (global pooling): a block has one window and `lanes` accesses of its channels.
@@ -104,7 +105,7 @@ avg_pool2d_forward_kernel(FASTCONV_GRID_CONSTANT const AvgPoolForwardParams<T> p
 template <class T, int kVector>
 FASTCONV_BOUNDED_KERNEL(kPoolThreads, 4)
 avg_pool2d_forward_wide(FASTCONV_GRID_CONSTANT const AvgPoolForwardParams<T> p) {
-  using Channels = Pack<T, kVector>;
+  using Channels = Pack<float, kVector>;
   const Pool2dGeometry& g = p.geometry;
   const std::int32_t slices = kPoolThreads / p.lanes, slice = thread_x() / p.lanes;
   const PixelItem at = pixel_item(p.items, block_x());  // its access is a chunk
@@ -119,7 +120,7 @@ avg_pool2d_forward_wide(FASTCONV_GRID_CONSTANT const AvgPoolForwardParams<T> p) 
         p.input + element(g, at.n, g.ih, g.iw, window.h + window.rows.begin, window.w + window.columns.begin, channel);
     std::int32_t row = slice / columns, column = slice % columns;
     while (row < rows) {
-      add_to(sum, load<Channels>(corner + row * row_step + static_cast<std::int64_t>(column) * g.channels));
+      add_to(sum, load_floats<kVector>(corner + row * row_step + static_cast<std::int64_t>(column) * g.channels));
       for (column += slices; column >= columns; column -= columns) ++row;
     }
   }
@@ -133,8 +134,8 @@ avg_pool2d_forward_wide(FASTCONV_GRID_CONSTANT const AvgPoolForwardParams<T> p) 
     }
   }
   if (slice == 0 && channel < g.channels)
-    store(p.output + element(g, at.n, g.oh, g.ow, at.row, at.column, channel),
-          divided(sum, p.divisor.of(g, at.row, at.column)));
+    store_floats(p.output + element(g, at.n, g.oh, g.ow, at.row, at.column, channel),
+                 divided(sum, p.divisor.of(g, at.row, at.column)));
 }
 
 // One input pixel: adds up its share of the windows over it.
@@ -148,16 +149,16 @@ avg_pool2d_backward_kernel(FASTCONV_GRID_CONSTANT const AvgPoolBackwardParams<T>
   const std::int32_t channel = at.access * kVector;
   const Range rows = windows_over(at.row + g.pad_top, g.kh, g.by_stride_h, g.stride_h, g.oh);
   const Range columns = windows_over(at.column + g.pad_left, g.kw, g.by_stride_w, g.stride_w, g.ow);
-  Pack<T, kVector> sum = {};
+  Pack<float, kVector> sum = {};
   for (std::int32_t oh = rows.begin; oh < rows.end; ++oh) {
     for (std::int32_t ow = columns.begin; ow < columns.end; ++ow) {
-      const auto gradient = load<Pack<T, kVector>>(p.grad_output + element(g, at.n, g.oh, g.ow, oh, ow, channel));
+      const auto gradient = load_floats<kVector>(p.grad_output + element(g, at.n, g.oh, g.ow, oh, ow, channel));
       const float share = 1 / p.divisor.of(g, oh, ow);
       FASTCONV_UNROLL
       for (int i = 0; i < kVector; ++i) sum.at[i] = multiply_add(gradient.at[i], share, sum.at[i]);
     }
   }
-  store(p.grad_input + element(g, at.n, g.ih, g.iw, at.row, at.column, channel), sum);
+  store_floats(p.grad_input + element(g, at.n, g.ih, g.iw, at.row, at.column, channel), sum);
 }
 
 }  // namespace cuda

@@ -3,13 +3,13 @@
 // neighbouring outputs, whose windows overlap. The weights of a block's channels stand in shared memory, tap by tap.
 //
 // The same kernel computes the gradient of the input where the stride is 1: a convolution of grad_output with the
-// filters turned around.
+// filters turned around. Arrays are of type T; weights in shared memory and sums are float32.
 #pragma once
 
 #include <cstdint>
 
-#include "cuda/device.h"
 #include "cuda/fast_divide.h"
+#include "cuda/kernels/floats.h"
 
 namespace fastconv {
 namespace cuda {
@@ -73,24 +73,25 @@ FASTCONV_DEVICE const T* depthwise_pixel(const T* image, std::int32_t rows, std:
 
 // One output from its definition, taps outside the image left out.
 template <class T>
-FASTCONV_DEVICE_NOINLINE T depthwise_sum_inside(const DepthwiseParams<T>& p, std::int32_t n, std::int32_t oh,
-                                                std::int32_t ow, std::int32_t channel) {
+FASTCONV_DEVICE_NOINLINE float depthwise_sum_inside(const DepthwiseParams<T>& p, std::int32_t n, std::int32_t oh,
+                                                    std::int32_t ow, std::int32_t channel) {
   const DepthwiseGeometry& g = p.geometry;
   const std::int32_t taps = g.kh * g.kw;
-  T sum = 0;
+  float sum = 0;
   for (std::int32_t tap = 0; tap < taps; ++tap) {
     const std::int32_t h = oh * g.stride_h - g.pad_top + tap / g.kw * g.dilation_h;
     const std::int32_t w = ow * g.stride_w - g.pad_left + tap % g.kw * g.dilation_w;
     if (!within(h, g.ih) || !within(w, g.iw)) continue;
     const T x = depthwise_pixel(p.input, g.ih, g.iw, g.ic, n, h, w)[g.by_multiplier.quotient(channel)];
-    sum = multiply_add(x, p.weight[static_cast<std::int64_t>(channel) * taps + (p.turned ? taps - 1 - tap : tap)], sum);
+    const T weight = p.weight[static_cast<std::int64_t>(channel) * taps + (p.turned ? taps - 1 - tap : tap)];
+    sum = multiply_add(to_float(x), to_float(weight), sum);
   }
   return sum;
 }
 
 // Zeros where the ReLU before let nothing through.
 template <class T, int kVector>
-FASTCONV_DEVICE void depthwise_mask(const DepthwiseParams<T>& p, Pack<T, kVector>& sum, const T* to) {
+FASTCONV_DEVICE void depthwise_mask(const DepthwiseParams<T>& p, Pack<float, kVector>& sum, const T* to) {
   if (!p.mask) return;
   const std::int64_t first = p.mask_first + (to - p.output);
   FASTCONV_UNROLL
@@ -99,21 +100,21 @@ FASTCONV_DEVICE void depthwise_mask(const DepthwiseParams<T>& p, Pack<T, kVector
 }
 
 template <class T, int kVector>
-FASTCONV_DEVICE void depthwise_store(const DepthwiseParams<T>& p, Pack<T, kVector> sum, std::int32_t n, std::int32_t oh,
-                                     std::int32_t ow, std::int32_t channel) {
+FASTCONV_DEVICE void depthwise_store(const DepthwiseParams<T>& p, Pack<float, kVector> sum, std::int32_t n,
+                                     std::int32_t oh, std::int32_t ow, std::int32_t channel) {
   const DepthwiseGeometry& g = p.geometry;
   FASTCONV_UNROLL
   for (int i = 0; i < kVector; ++i) {
-    T y = sum.at[i];
+    float y = sum.at[i];
     // Padding was multiplied as zeros. That is wrong for weights that are Inf or NaN, and then the sum is NaN.
     if (y != y) y = depthwise_sum_inside(p, n, oh, ow, channel + i);
-    if (p.bias) y += p.bias[channel + i];
+    if (p.bias) y += to_float(p.bias[channel + i]);
     if (p.relu) y = y > 0 || y != y ? y : 0;  // NaN stays NaN
     sum.at[i] = y;
   }
   T* const to = const_cast<T*>(depthwise_pixel(p.output, g.oh, g.ow, g.oc, n, oh, ow)) + channel;
   depthwise_mask(p, sum, to);
-  store(to, sum);
+  store_floats(to, sum);
 }
 
 // kKernel x kKernel taps, kStride both ways, no dilation; a thread has 2 rows of 4 outputs.
@@ -122,15 +123,15 @@ FASTCONV_BOUNDED_KERNEL(kDepthwiseThreads, 2)
 depthwise_conv2d(FASTCONV_GRID_CONSTANT const DepthwiseParams<T> p) {
   constexpr int kRows = 2, kColumns = 4, kTaps = kKernel * kKernel;
   constexpr int kReadRows = (kRows - 1) * kStride + kKernel, kReadColumns = (kColumns - 1) * kStride + kKernel;
-  using Channels = Pack<T, kVector>;
+  using Channels = Pack<float, kVector>;
   const DepthwiseGeometry& g = p.geometry;
   const DepthwiseTile at = depthwise_tile<kVector>(g, g.oc);
-  T* const weights = shared<T>();  // (tap, channel)
+  float* const weights = shared<float>();  // (tap, channel)
   const int width = g.lanes * kVector;
   for (int i = thread_x(); i < width * kTaps; i += kDepthwiseThreads) {
     const int channel = at.first_channel + i / kTaps, tap = i % kTaps;
     weights[(p.turned ? kTaps - 1 - tap : tap) * width + i / kTaps] =
-        channel < g.oc ? p.weight[static_cast<std::int64_t>(channel) * kTaps + tap] : 0;
+        channel < g.oc ? to_float(p.weight[static_cast<std::int64_t>(channel) * kTaps + tap]) : 0;
   }
   sync();
   if (!at.exists) return;
@@ -138,7 +139,7 @@ depthwise_conv2d(FASTCONV_GRID_CONSTANT const DepthwiseParams<T> p) {
   const std::int32_t oh = at.row * kRows, ow = at.column * kColumns;
   const std::int32_t h = oh * kStride - g.pad_top, w = ow * kStride - g.pad_left;
   const std::int32_t input_channel = g.by_multiplier.quotient(at.channel);
-  const T* const own_weights = weights + (at.channel - at.first_channel);
+  const float* const own_weights = weights + (at.channel - at.first_channel);
   Channels sum[kRows][kColumns] = {};
   FASTCONV_UNROLL_ON_GPU
   for (int row = 0; row < kReadRows; ++row) {
@@ -147,8 +148,8 @@ depthwise_conv2d(FASTCONV_GRID_CONSTANT const DepthwiseParams<T> p) {
     Channels x[kReadColumns];
     FASTCONV_UNROLL
     for (int column = 0; column < kReadColumns; ++column)
-      x[column] =
-          within(w + column, g.iw) ? load<Channels>(line + static_cast<std::int64_t>(w + column) * g.ic) : Channels{};
+      x[column] = within(w + column, g.iw) ? load_floats<kVector>(line + static_cast<std::int64_t>(w + column) * g.ic)
+                                           : Channels{};
     FASTCONV_UNROLL_ON_GPU
     for (int r = 0; r < kRows; ++r) {
       const int tap_h = row - r * kStride;
@@ -176,22 +177,25 @@ depthwise_conv2d(FASTCONV_GRID_CONSTANT const DepthwiseParams<T> p) {
 // The weights of a block for any filter: in shared memory where they fit, else where they are.
 template <class T>
 struct DepthwiseWeights {
-  const T* first;  // of the block's first channel
+  const T* first;       // of the block's first channel
+  const float* staged;  // the same in shared memory, or null
   std::int64_t tap_step, channel_step;
 
   FASTCONV_DEVICE DepthwiseWeights(const DepthwiseParams<T>& p, std::int32_t first_channel, std::int32_t width) {
     const DepthwiseGeometry& g = p.geometry;
     const std::int32_t taps = g.kh * g.kw;
     first = p.weight + static_cast<std::int64_t>(first_channel) * taps, tap_step = 1, channel_step = taps;
+    staged = nullptr;
     if (!p.staged) return;
-    T* const weights = shared<T>();
+    float* const weights = shared<float>();
     for (int i = thread_x(); i < width * taps; i += kDepthwiseThreads)
-      weights[i % taps * width + i / taps] = first_channel + i / taps < g.oc ? first[i] : 0;
-    first = weights, tap_step = width, channel_step = 1;
+      weights[i % taps * width + i / taps] = first_channel + i / taps < g.oc ? to_float(first[i]) : 0;
+    staged = weights, tap_step = width, channel_step = 1;
     sync();
   }
-  FASTCONV_DEVICE T of(std::int32_t tap, std::int32_t channel) const {
-    return first[tap * tap_step + channel * channel_step];
+  FASTCONV_DEVICE float of(std::int32_t tap, std::int32_t channel) const {
+    const std::int64_t at = tap * tap_step + channel * channel_step;
+    return staged ? staged[at] : to_float(first[at]);
   }
 };
 
@@ -205,7 +209,7 @@ depthwise_conv2d_any(FASTCONV_GRID_CONSTANT const DepthwiseParams<T> p) {
   if (!at.exists) return;
   const std::int32_t h = at.row * g.stride_h - g.pad_top, w = at.column * g.stride_w - g.pad_left;
   const std::int32_t input_channel = g.by_multiplier.quotient(at.channel);
-  Pack<T, kVector> sum = {};
+  Pack<float, kVector> sum = {};
   for (std::int32_t tap_h = 0; tap_h < g.kh; ++tap_h) {
     const std::int32_t row = h + tap_h * g.dilation_h;
     if (!within(row, g.ih)) continue;
@@ -213,7 +217,7 @@ depthwise_conv2d_any(FASTCONV_GRID_CONSTANT const DepthwiseParams<T> p) {
       const std::int32_t column = w + tap_w * g.dilation_w;
       if (!within(column, g.iw)) continue;
       const auto x =
-          load<Pack<T, kVector>>(depthwise_pixel(p.input, g.ih, g.iw, g.ic, at.n, row, column) + input_channel);
+          load_floats<kVector>(depthwise_pixel(p.input, g.ih, g.iw, g.ic, at.n, row, column) + input_channel);
       FASTCONV_UNROLL
       for (int i = 0; i < kVector; ++i)
         sum.at[i] =
@@ -233,7 +237,7 @@ depthwise_conv2d_backward_input_any(FASTCONV_GRID_CONSTANT const DepthwiseParams
   const std::int32_t first = at.first_channel * g.multiplier;
   const DepthwiseWeights<T> weights(p, first, g.lanes * kVector * g.multiplier);
   if (!at.exists) return;
-  Pack<T, kVector> sum = {};
+  Pack<float, kVector> sum = {};
   for (std::int32_t tap_h = 0; tap_h < g.kh; ++tap_h) {
     const std::int32_t h = at.row + g.pad_top - tap_h * g.dilation_h;
     if (h < 0) break;
@@ -247,7 +251,7 @@ depthwise_conv2d_backward_input_any(FASTCONV_GRID_CONSTANT const DepthwiseParams
       const T* const gradient = depthwise_pixel(p.input, g.oh, g.ow, g.oc, at.n, oh, ow);
       for (std::int32_t m = 0; m < g.multiplier; ++m) {
         const std::int32_t channel = at.channel * g.multiplier + m;  // kVector > 1 only where the multiplier is 1
-        const auto dy = load<Pack<T, kVector>>(gradient + channel);
+        const auto dy = load_floats<kVector>(gradient + channel);
         FASTCONV_UNROLL
         for (int i = 0; i < kVector; ++i)
           sum.at[i] = multiply_add(dy.at[i], weights.of(tap_h * g.kw + tap_w, channel - first + i), sum.at[i]);
@@ -256,7 +260,7 @@ depthwise_conv2d_backward_input_any(FASTCONV_GRID_CONSTANT const DepthwiseParams
   }
   T* const to = const_cast<T*>(depthwise_pixel(p.output, g.ih, g.iw, g.ic, at.n, at.row, at.column)) + at.channel;
   depthwise_mask(p, sum, to);
-  store(to, sum);
+  store_floats(to, sum);
 }
 
 }  // namespace cuda

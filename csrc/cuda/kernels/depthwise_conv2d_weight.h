@@ -11,13 +11,25 @@
 namespace fastconv {
 namespace cuda {
 
+// Where sums go: to elements of T, or of float32 if `wide`.
+template <class T>
+struct DepthwiseSum {
+  void* grad_weight;
+  bool wide;
+  bool accumulate;  // add to what is there
+
+  FASTCONV_DEVICE void put(std::int64_t element, float sum) const {
+    put_sum<T>(grad_weight, wide, accumulate, element, sum);
+  }
+};
+
 // Geometry: tiles are strips of outputs along a row, counted along the rows; lanes and chunks are of output channels.
 template <class T>
 struct DepthwiseWeightParams {
   const T* input;
   const T* grad_output;
-  T* partial;       // (slice, channel, tap)
-  bool accumulate;  // add to what is there
+  float* partial;  // (slice, channel, tap), or null where there is one slice
+  DepthwiseSum<T> to;
   DepthwiseGeometry geometry;
   std::int32_t slices, tiles_of_slice;
   std::int32_t columns;  // strips of a row
@@ -25,9 +37,9 @@ struct DepthwiseWeightParams {
 };
 
 // Adds up `value` over the threads of the same lane; the sum is with the first of them.
-template <class T, int kVector>
-FASTCONV_DEVICE Pack<T, kVector> sum_of_lane(Pack<T, kVector> value, std::int32_t lanes) {
-  auto* const values = shared<Pack<T, kVector>>();
+template <int kVector>
+FASTCONV_DEVICE Pack<float, kVector> sum_of_lane(Pack<float, kVector> value, std::int32_t lanes) {
+  auto* const values = shared<Pack<float, kVector>>();
   sync();  // nobody reads the last sum any more
   values[thread_x()] = value;
   for (std::int32_t half = kDepthwiseThreads / 2; half >= lanes; half /= 2) {
@@ -41,9 +53,19 @@ FASTCONV_DEVICE Pack<T, kVector> sum_of_lane(Pack<T, kVector> value, std::int32_
   return value;
 }
 
-template <class T>
-FASTCONV_DEVICE void depthwise_put(T* to, T sum, bool accumulate) {
-  *to = accumulate ? *to + sum : sum;
+// The sums of a block for one tap, by the first thread of each lane.
+template <class T, int kVector>
+FASTCONV_DEVICE void depthwise_put_total(const DepthwiseWeightParams<T>& p, const Pack<float, kVector>& total,
+                                         std::int32_t slice, std::int32_t channel, std::int32_t tap) {
+  const std::int32_t taps = p.geometry.kh * p.geometry.kw;
+  FASTCONV_UNROLL
+  for (int i = 0; i < kVector; ++i) {
+    const std::int64_t element = static_cast<std::int64_t>(channel + i) * taps + tap;
+    if (p.partial)
+      p.partial[static_cast<std::int64_t>(slice) * p.geometry.oc * taps + element] = total.at[i];
+    else
+      p.to.put(element, total.at[i]);
+  }
 }
 
 struct DepthwiseStrip {
@@ -57,9 +79,9 @@ FASTCONV_DEVICE DepthwiseStrip depthwise_strip(const DepthwiseWeightParams<T>& p
 
 // Taps outside the image take no part, so that Inf or NaN in grad_output does not spread: `all` says that there are
 // none.
-template <bool all, class T, int kVector, int kKernel, int kStride, int kColumns, int kReadColumns>
-FASTCONV_DEVICE void add_row(const Pack<T, kVector> (&x)[kReadColumns], const Pack<T, kVector> (&dy)[kColumns],
-                             Pack<T, kVector>* sum, unsigned inside, std::int32_t outputs) {
+template <bool all, int kVector, int kKernel, int kStride, int kColumns, int kReadColumns>
+FASTCONV_DEVICE void add_row(const Pack<float, kVector> (&x)[kReadColumns], const Pack<float, kVector> (&dy)[kColumns],
+                             Pack<float, kVector>* sum, unsigned inside, std::int32_t outputs) {
   FASTCONV_UNROLL_ON_GPU
   for (int tap = 0; tap < kKernel; ++tap) {
     FASTCONV_UNROLL_ON_GPU
@@ -76,7 +98,7 @@ template <class T, int kVector, int kKernel, int kStride>
 FASTCONV_BOUNDED_KERNEL(kDepthwiseThreads, 1)
 depthwise_conv2d_backward_weight(FASTCONV_GRID_CONSTANT const DepthwiseWeightParams<T> p) {
   constexpr int kColumns = 4, kTaps = kKernel * kKernel, kReadColumns = (kColumns - 1) * kStride + kKernel;
-  using Channels = Pack<T, kVector>;
+  using Channels = Pack<float, kVector>;
   const DepthwiseGeometry& g = p.geometry;
   const std::int32_t slice = block_x() / g.chunks, chunk = block_x() % g.chunks;
   const std::int32_t channel = (chunk * g.lanes + thread_x() % g.lanes) * kVector;
@@ -94,7 +116,7 @@ depthwise_conv2d_backward_weight(FASTCONV_GRID_CONSTANT const DepthwiseWeightPar
       Channels dy[kColumns];
       FASTCONV_UNROLL
       for (int c = 0; c < kColumns; ++c)
-        dy[c] = c < outputs ? load<Channels>(gradient + static_cast<std::int64_t>(c) * g.oc) : Channels{};
+        dy[c] = c < outputs ? load_floats<kVector>(gradient + static_cast<std::int64_t>(c) * g.oc) : Channels{};
       unsigned inside = 0;
       FASTCONV_UNROLL
       for (int c = 0; c < kReadColumns; ++c) inside |= static_cast<unsigned>(within(w + c, g.iw)) << c;
@@ -106,22 +128,18 @@ depthwise_conv2d_backward_weight(FASTCONV_GRID_CONSTANT const DepthwiseWeightPar
         Channels x[kReadColumns];
         FASTCONV_UNROLL
         for (int c = 0; c < kReadColumns; ++c)
-          x[c] = inside >> c & 1 ? load<Channels>(line + static_cast<std::int64_t>(w + c) * g.ic) : Channels{};
+          x[c] = inside >> c & 1 ? load_floats<kVector>(line + static_cast<std::int64_t>(w + c) * g.ic) : Channels{};
         if (all)
-          add_row<true, T, kVector, kKernel, kStride>(x, dy, sum + tap_h * kKernel, inside, outputs);
+          add_row<true, kVector, kKernel, kStride>(x, dy, sum + tap_h * kKernel, inside, outputs);
         else
-          add_row<false, T, kVector, kKernel, kStride>(x, dy, sum + tap_h * kKernel, inside, outputs);
+          add_row<false, kVector, kKernel, kStride>(x, dy, sum + tap_h * kKernel, inside, outputs);
       }
     }
   }
   FASTCONV_UNROLL_ON_GPU
   for (int tap = 0; tap < kTaps; ++tap) {
     const Channels total = sum_of_lane(sum[tap], g.lanes);
-    if (thread_x() >= g.lanes || channel >= g.oc) continue;
-    FASTCONV_UNROLL
-    for (int i = 0; i < kVector; ++i)
-      depthwise_put(p.partial + (static_cast<std::int64_t>(slice) * g.oc + channel + i) * kTaps + tap, total.at[i],
-                    p.accumulate);
+    if (thread_x() < g.lanes && channel < g.oc) depthwise_put_total(p, total, slice, channel, tap);
   }
 }
 
@@ -129,7 +147,7 @@ depthwise_conv2d_backward_weight(FASTCONV_GRID_CONSTANT const DepthwiseWeightPar
 template <class T, int kVector>
 FASTCONV_BOUNDED_KERNEL(kDepthwiseThreads, 2)
 depthwise_conv2d_backward_weight_any(FASTCONV_GRID_CONSTANT const DepthwiseWeightParams<T> p) {
-  using Channels = Pack<T, kVector>;
+  using Channels = Pack<float, kVector>;
   const DepthwiseGeometry& g = p.geometry;
   const std::int32_t taps = g.kh * g.kw, tap = block_x() % taps;
   const std::int32_t chunk = block_x() / taps % g.chunks, slice = block_x() / taps / g.chunks;
@@ -145,25 +163,27 @@ depthwise_conv2d_backward_weight_any(FASTCONV_GRID_CONSTANT const DepthwiseWeigh
       const std::int32_t h = at.row * g.stride_h + tap_h, w = at.column * g.stride_w + tap_w;
       if (!within(h, g.ih) || !within(w, g.iw)) continue;
       const auto dy =
-          load<Channels>(depthwise_pixel(p.grad_output, g.oh, g.ow, g.oc, at.n, at.row, at.column) + channel);
-      const auto x = load<Channels>(depthwise_pixel(p.input, g.ih, g.iw, g.ic, at.n, h, w) + input_channel);
+          load_floats<kVector>(depthwise_pixel(p.grad_output, g.oh, g.ow, g.oc, at.n, at.row, at.column) + channel);
+      const auto x = load_floats<kVector>(depthwise_pixel(p.input, g.ih, g.iw, g.ic, at.n, h, w) + input_channel);
       FASTCONV_UNROLL
       for (int i = 0; i < kVector; ++i) sum.at[i] = multiply_add(x.at[i], dy.at[i], sum.at[i]);
     }
   }
   const Channels total = sum_of_lane(sum, g.lanes);
-  if (thread_x() >= g.lanes || channel >= g.oc) return;
-  FASTCONV_UNROLL
-  for (int i = 0; i < kVector; ++i)
-    depthwise_put(p.partial + (static_cast<std::int64_t>(slice) * g.oc + channel + i) * taps + tap, total.at[i],
-                  p.accumulate);
+  if (thread_x() < g.lanes && channel < g.oc) depthwise_put_total(p, total, slice, channel, tap);
 }
 
+template <class T>
+struct DepthwiseSumParams {
+  SumSlicesParams slices;
+  DepthwiseSum<T> to;
+};
+
+template <class T>
 FASTCONV_BOUNDED_KERNEL(kSumThreads, 4)
-depthwise_conv2d_weight_sum(FASTCONV_GRID_CONSTANT const SumSlicesParams p) {
-  const float sum = sum_slices(p);
-  if (thread_x() < kSumElements && summed_element() < p.count)
-    depthwise_put(p.output + summed_element(), sum, p.accumulate);
+depthwise_conv2d_weight_sum(FASTCONV_GRID_CONSTANT const DepthwiseSumParams<T> p) {
+  const float sum = sum_slices(p.slices);
+  if (thread_x() < kSumElements && summed_element() < p.slices.count) p.to.put(summed_element(), sum);
 }
 
 }  // namespace cuda

@@ -12,9 +12,10 @@
 namespace fastconv {
 namespace cuda {
 
+template <class T>
 struct DropoutParams {
-  const float* input;
-  float* output;
+  const T* input;
+  T* output;
   const std::int64_t* counter;  // added to the offset, or null
   std::int64_t count;
   std::uint64_t seed, offset;
@@ -40,17 +41,20 @@ FASTCONV_DEVICE FourNumbers philox(std::uint64_t key, std::uint64_t low, std::ui
   return {{c0, c1, c2, c3}};
 }
 
-// What falls is multiplied by 0, so that NaN stays.
-template <bool kWide>
-FASTCONV_KERNEL dropout_kernel(DropoutParams p) {
-  const std::int64_t at = first_element();
+// What falls is multiplied by 0, so that NaN stays. Numbers come in fours.
+template <class T, bool kWide>
+FASTCONV_KERNEL dropout_kernel(DropoutParams<T> p) {
+  const std::int64_t at = first_element<T>();
   if (at >= p.count) return;
-  Float4 x = load_four<kWide>(p.input, at, p.count);
+  auto x = load_own<kWide>(p.input, at, p.count);
   const std::uint64_t offset = p.offset + (p.counter ? static_cast<std::uint64_t>(*p.counter) : 0);
-  const FourNumbers random = philox(p.seed, static_cast<std::uint64_t>(at / kPerThread), offset);
   FASTCONV_UNROLL
-  for (int i = 0; i < kPerThread; ++i) x.at[i] *= random.at[i] < p.keep_below ? p.scale : 0.0f;
-  store_four<kWide>(p.output, at, p.count, x);
+  for (int four = 0; four < kOwn<T>; four += 4) {
+    const FourNumbers random = philox(p.seed, static_cast<std::uint64_t>((at + four) / 4), offset);
+    FASTCONV_UNROLL
+    for (int i = 0; i < 4; ++i) x.at[four + i] *= random.at[i] < p.keep_below ? p.scale : 0.0f;
+  }
+  store_own<kWide>(p.output, at, p.count, x);
 }
 
 }  // namespace cuda

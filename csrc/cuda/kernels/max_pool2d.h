@@ -1,10 +1,11 @@
 // Max pooling, forward and backward, with the rules of the CPU engine: of equal maxima the first wins, the first NaN
 // wins over every number. Where a maximum was is told by the number kh * KW + kw of its tap (a byte; 255: no tap), or
-// by its flat index in the plane (an int32).
+// by its flat index in the plane (an int32). Elements are compared as float32, which is exact for every type T.
 #pragma once
 
 #include <cstdint>
 
+#include "cuda/kernels/floats.h"
 #include "cuda/kernels/pool2d_geometry.h"
 
 namespace fastconv {
@@ -39,23 +40,20 @@ struct MaxPoolBackwardParams {
   PixelItems items;
 };
 
-template <class T>
-FASTCONV_DEVICE bool beats(T x, T best) {
-  return !(x <= best) && best == best;
-}
+FASTCONV_DEVICE bool beats(float x, float best) { return !(x <= best) && best == best; }
 
 // The best so far of some channels.
-template <class T, int kVector>
+template <int kVector>
 struct Maximum {
-  Pack<T, kVector> best;
+  Pack<float, kVector> best;
   std::int32_t place[kVector];
 
-  FASTCONV_DEVICE void start(const Pack<T, kVector>& x, std::int32_t at) {
+  FASTCONV_DEVICE void start(const Pack<float, kVector>& x, std::int32_t at) {
     best = x;
     FASTCONV_UNROLL
     for (int i = 0; i < kVector; ++i) place[i] = at;
   }
-  FASTCONV_DEVICE void take(const Pack<T, kVector>& x, std::int32_t at) {
+  FASTCONV_DEVICE void take(const Pack<float, kVector>& x, std::int32_t at) {
     FASTCONV_UNROLL
     for (int i = 0; i < kVector; ++i)
       if (beats(x.at[i], best.at[i])) best.at[i] = x.at[i], place[i] = at;
@@ -66,7 +64,7 @@ struct Maximum {
 template <class T, int kVector, class Place, int kSide>
 FASTCONV_BOUNDED_KERNEL(kPoolThreads, 4)
 max_pool2d_forward_kernel(FASTCONV_GRID_CONSTANT const MaxPoolForwardParams<T> p) {
-  using Channels = Pack<T, kVector>;
+  using Channels = Pack<float, kVector>;
   const Pool2dGeometry& g = p.geometry;
   const std::int32_t number = block_x() * kPoolThreads + thread_x();
   if (number >= p.items.items) return;
@@ -85,33 +83,33 @@ max_pool2d_forward_kernel(FASTCONV_GRID_CONSTANT const MaxPoolForwardParams<T> p
     place = kIsFlat<Place> ? h * g.iw + w : window.rows.begin * g.kw + window.columns.begin;
   }
 
-  Maximum<T, kVector> maximum;
+  Maximum<kVector> maximum;
   const std::int32_t rows = window.rows.count(), columns = window.columns.count();
   if (kSide > 0 && rows == kSide && columns == kSide) {
     constexpr int kTaps = kSide > 0 ? kSide * kSide : 1, kColumns = kSide > 0 ? kSide : 1;
     Channels x[kTaps];
     FASTCONV_UNROLL
     for (int tap = 0; tap < kTaps; ++tap)
-      x[tap] = load<Channels>(corner + tap / kColumns * row_step + tap % kColumns * column_step);
+      x[tap] = load_floats<kVector>(corner + tap / kColumns * row_step + tap % kColumns * column_step);
     maximum.start(x[0], place);
     FASTCONV_UNROLL
     for (int tap = 1; tap < kTaps; ++tap)
       maximum.take(x[tap], place + tap / kColumns * place_row + tap % kColumns * place_column);
   } else {
-    maximum.start(load<Channels>(corner), place);
+    maximum.start(load_floats<kVector>(corner), place);
     for (std::int32_t row = 0; row < rows; ++row)
       for (std::int32_t column = row == 0 ? 1 : 0; column < columns; ++column)
-        maximum.take(load<Channels>(corner + row * row_step + column * column_step),
+        maximum.take(load_floats<kVector>(corner + row * row_step + column * column_step),
                      place + row * place_row + column * place_column);
   }
 
   const std::int64_t to = element(g, at.n, g.oh, g.ow, at.row, at.column, channel);
-  store(p.output + to, maximum.best);
+  store_floats(p.output + to, maximum.best);
   if constexpr (kHasPlaces<Place>) {
     Pack<Place, kVector> places;
     FASTCONV_UNROLL
     for (int i = 0; i < kVector; ++i) {
-      const bool none = p.positive_only && maximum.best.at[i] <= T(0);
+      const bool none = p.positive_only && maximum.best.at[i] <= 0;
       places.at[i] = static_cast<Place>(none ? kNoTap : maximum.place[i]);
     }
     store(static_cast<Place*>(p.places) + to, places);
@@ -132,7 +130,7 @@ max_pool2d_backward_gather(FASTCONV_GRID_CONSTANT const MaxPoolBackwardParams<T>
   const Range rows = windows_over(h, (g.kh - 1) * g.dilation_h + 1, g.by_stride_h, g.stride_h, g.oh);
   const Range columns = windows_over(w, (g.kw - 1) * g.dilation_w + 1, g.by_stride_w, g.stride_w, g.ow);
 
-  Pack<T, kVector> sum = {};
+  Pack<float, kVector> sum = {};
   for (std::int32_t oh = rows.begin; oh < rows.end; ++oh) {
     const std::int32_t tap_h = g.by_dilation_h.quotient(h - oh * g.stride_h);
     if (g.by_dilation_h.remainder(h - oh * g.stride_h, tap_h) != 0) continue;
@@ -141,14 +139,14 @@ max_pool2d_backward_gather(FASTCONV_GRID_CONSTANT const MaxPoolBackwardParams<T>
       if (g.by_dilation_w.remainder(w - ow * g.stride_w, tap_w) != 0) continue;
       const std::int64_t from = element(g, at.n, g.oh, g.ow, oh, ow, channel);
       const auto places = load<Pack<Place, kVector>>(static_cast<const Place*>(p.places) + from);
-      const auto gradient = load<Pack<T, kVector>>(p.grad_output + from);
+      const auto gradient = load_floats<kVector>(p.grad_output + from);
       const std::int32_t here = kIsFlat<Place> ? at.row * g.iw + at.column : tap_h * g.kw + tap_w;
       FASTCONV_UNROLL
       for (int i = 0; i < kVector; ++i)
         if (places.at[i] == here) sum.at[i] += gradient.at[i];
     }
   }
-  store(p.grad_input + element(g, at.n, g.ih, g.iw, at.row, at.column, channel), sum);
+  store_floats(p.grad_input + element(g, at.n, g.ih, g.iw, at.row, at.column, channel), sum);
 }
 
 // Windows that do not overlap: a thread reads one of them once and writes its cell of stride_h x stride_w pixels, zeros
@@ -161,13 +159,13 @@ max_pool2d_backward_cells(FASTCONV_GRID_CONSTANT const MaxPoolBackwardParams<T> 
   if (number >= p.items.items) return;
   const PixelItem at = pixel_item(p.items, number);
   const std::int32_t channel = at.access * kVector;
-  Pack<T, kVector> gradient = {};
+  Pack<float, kVector> gradient = {};
   std::int32_t places[kVector];
   FASTCONV_UNROLL
   for (int i = 0; i < kVector; ++i) places[i] = -1;
   if (at.row < g.oh && at.column < g.ow) {
     const std::int64_t from = element(g, at.n, g.oh, g.ow, at.row, at.column, channel);
-    gradient = load<Pack<T, kVector>>(p.grad_output + from);
+    gradient = load_floats<kVector>(p.grad_output + from);
     const auto there = load<Pack<Place, kVector>>(static_cast<const Place*>(p.places) + from);
     FASTCONV_UNROLL
     for (int i = 0; i < kVector; ++i) places[i] = there.at[i];
@@ -180,11 +178,11 @@ max_pool2d_backward_cells(FASTCONV_GRID_CONSTANT const MaxPoolBackwardParams<T> 
       if (w < 0 || w >= g.iw) continue;
       const bool covered = tap_h < g.kh && tap_w < g.kw;
       const std::int32_t here = kIsFlat<Place> ? h * g.iw + w : tap_h * g.kw + tap_w;
-      Pack<T, kVector> pixel = {};
+      Pack<float, kVector> pixel = {};
       FASTCONV_UNROLL
       for (int i = 0; i < kVector; ++i)
         if (covered && places[i] == here) pixel.at[i] += gradient.at[i];
-      store(p.grad_input + element(g, at.n, g.ih, g.iw, h, w, channel), pixel);
+      store_floats(p.grad_input + element(g, at.n, g.ih, g.iw, h, w, channel), pixel);
     }
   }
 }

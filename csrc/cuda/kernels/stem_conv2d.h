@@ -2,23 +2,25 @@
 //
 // A block computes 8 x 16 output pixels of 32 or 64 channels. The part of the image under them comes to shared memory
 // once, channel by channel, from either layout; then filter row by filter row the weights follow. A thread has 8
-// pixels side by side and 4 or 8 channels, and walks through the row's taps.
+// pixels side by side and 4 or 8 channels, and walks through the row's taps. Arrays are of type T; what is in shared
+// memory and the sums are float32.
 #pragma once
 
 #include <cstdint>
 
-#include "cuda/device.h"
+#include "cuda/kernels/floats.h"
 
 namespace fastconv {
 namespace cuda {
 
 constexpr int kStemThreads = 128, kStemRows = 8, kStemColumns = 16, kStemPixels = 8;
 
+template <class T>
 struct StemParams {
-  const float* input;
-  const float* weight;
-  const float* bias;  // or null
-  float* output;
+  const T* input;
+  const T* weight;
+  const T* bias;  // or null
+  T* output;
   std::int32_t ih, iw, ic, oh, ow, oc;
   std::int32_t kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
   std::int32_t patch_rows, patch_columns, pitch;  // of the image under a tile; floats from row to row in shared memory
@@ -28,34 +30,39 @@ struct StemParams {
   bool relu;
 };
 
-FASTCONV_DEVICE const float* stem_input(const StemParams& p, std::int64_t n, std::int32_t c, std::int32_t h,
-                                        std::int32_t w) {
+template <class T>
+FASTCONV_DEVICE const T* stem_input(const StemParams<T>& p, std::int64_t n, std::int32_t c, std::int32_t h,
+                                    std::int32_t w) {
   return p.planar ? p.input + ((n * p.ic + c) * p.ih + h) * p.iw + w : p.input + ((n * p.ih + h) * p.iw + w) * p.ic + c;
 }
 
-FASTCONV_DEVICE bool stem_inside(const StemParams& p, std::int32_t h, std::int32_t w) {
+template <class T>
+FASTCONV_DEVICE bool stem_inside(const StemParams<T>& p, std::int32_t h, std::int32_t w) {
   return static_cast<std::uint32_t>(h) < static_cast<std::uint32_t>(p.ih) &&
          static_cast<std::uint32_t>(w) < static_cast<std::uint32_t>(p.iw);
 }
 
 // One output from its definition, taps outside the image left out.
-FASTCONV_DEVICE_NOINLINE float stem_sum_inside(const StemParams& p, std::int32_t n, std::int32_t oh, std::int32_t ow,
+template <class T>
+FASTCONV_DEVICE_NOINLINE float stem_sum_inside(const StemParams<T>& p, std::int32_t n, std::int32_t oh, std::int32_t ow,
                                                std::int32_t channel) {
-  const float* weight = p.weight + static_cast<std::int64_t>(channel) * p.kh * p.kw * p.ic;
+  const T* weight = p.weight + static_cast<std::int64_t>(channel) * p.kh * p.kw * p.ic;
   float sum = 0;
   for (std::int32_t kh = 0; kh < p.kh; ++kh) {
     for (std::int32_t kw = 0; kw < p.kw; ++kw, weight += p.ic) {
       const std::int32_t h = oh * p.stride_h - p.pad_top + kh * p.dilation_h;
       const std::int32_t w = ow * p.stride_w - p.pad_left + kw * p.dilation_w;
       if (!stem_inside(p, h, w)) continue;
-      for (std::int32_t c = 0; c < p.ic; ++c) sum = multiply_add(*stem_input(p, n, c, h, w), weight[c], sum);
+      for (std::int32_t c = 0; c < p.ic; ++c)
+        sum = multiply_add(to_float(*stem_input(p, n, c, h, w)), to_float(weight[c]), sum);
     }
   }
   return sum;
 }
 
 // The patch as (channel, row, column), zeros outside the image. A warp has a line, its lanes what follows in memory.
-FASTCONV_DEVICE void stem_load_patch(const StemParams& p, float* patch, std::int32_t n, std::int32_t h,
+template <class T>
+FASTCONV_DEVICE void stem_load_patch(const StemParams<T>& p, float* patch, std::int32_t n, std::int32_t h,
                                      std::int32_t w) {
   const std::int32_t plane = p.patch_rows * p.pitch;
   const std::int32_t lines = p.planar ? p.ic * p.patch_rows : p.patch_rows;
@@ -66,7 +73,7 @@ FASTCONV_DEVICE void stem_load_patch(const StemParams& p, float* patch, std::int
     std::int32_t column = lane() / together, c = lane() % together;
     while (column < p.patch_columns) {
       to[c * plane + column] =
-          stem_inside(p, h + row, w + column) ? *stem_input(p, n, first_channel + c, h + row, w + column) : 0.0f;
+          stem_inside(p, h + row, w + column) ? to_float(*stem_input(p, n, first_channel + c, h + row, w + column)) : 0;
       column += 32 / together, c += 32 % together;
       if (c >= together) c -= together, ++column;
     }
@@ -74,9 +81,9 @@ FASTCONV_DEVICE void stem_load_patch(const StemParams& p, float* patch, std::int
 }
 
 // kChannels: 1 or 3 where the input has so many, 0 for any number; kThreadChannels: 4 or 8.
-template <int kChannels, int kThreadChannels>
+template <class T, int kChannels, int kThreadChannels>
 FASTCONV_BOUNDED_KERNEL(kStemThreads, 4)
-stem_conv2d(FASTCONV_GRID_CONSTANT const StemParams p) {
+stem_conv2d(FASTCONV_GRID_CONSTANT const StemParams<T> p) {
   constexpr int kOutputs = 8 * kThreadChannels, kLine = kOutputs + 4, kFours = kThreadChannels / 4;
   const std::int32_t channels = kChannels ? kChannels : p.ic;
   std::int32_t tile = block_x();
@@ -99,20 +106,20 @@ stem_conv2d(FASTCONV_GRID_CONSTANT const StemParams p) {
     sync();  // nobody reads the weights of the last row any more
     for (int o = warp(); o < kOutputs; o += kStemThreads / 32) {
       const bool exists = first_channel + o < p.oc;
-      const float* const filter =
+      const T* const filter =
           p.weight + (static_cast<std::int64_t>(exists ? first_channel + o : 0) * p.kh + kh) * depth;
-      for (std::int32_t k = lane(); k < depth; k += 32) weights[k * kLine + o] = exists ? filter[k] : 0.0f;
+      for (std::int32_t k = lane(); k < depth; k += 32) weights[k * kLine + o] = exists ? to_float(filter[k]) : 0.0f;
     }
     sync();
     const float* taps = own_patch + kh * p.dilation_h * p.pitch;
     const float* weight = weights + own_channel;
     for (std::int32_t kw = 0; kw < p.kw; ++kw, taps += p.dilation_w) {
-      FASTCONV_UNROLL
+      FASTCONV_UNROLL_ON_GPU
       for (std::int32_t c = 0; c < channels; ++c, weight += kLine) {
         Float4 b[kFours];
         FASTCONV_UNROLL
         for (int four = 0; four < kFours; ++four) b[four] = load<Float4>(weight + four * (kOutputs / 2));
-        FASTCONV_UNROLL
+        FASTCONV_UNROLL_ON_GPU
         for (int j = 0; j < kStemPixels; ++j) {
           const float x = taps[c * plane + j * p.stride_w];
           FASTCONV_UNROLL
@@ -124,11 +131,11 @@ stem_conv2d(FASTCONV_GRID_CONSTANT const StemParams p) {
 
   const std::int32_t oh = first_oh + row;
   if (oh >= p.oh) return;
-  FASTCONV_UNROLL
+  FASTCONV_UNROLL_ON_GPU
   for (int j = 0; j < kStemPixels; ++j) {
     const std::int32_t ow = first_ow + column + j;
     if (ow >= p.ow) continue;
-    float* const pixel = p.output + ((static_cast<std::int64_t>(n) * p.oh + oh) * p.ow + ow) * p.oc;
+    T* const pixel = p.output + ((static_cast<std::int64_t>(n) * p.oh + oh) * p.ow + ow) * p.oc;
     FASTCONV_UNROLL
     for (int four = 0; four < kFours; ++four) {
       const std::int32_t channel = first_channel + four * (kOutputs / 2) + own_channel;
@@ -139,13 +146,13 @@ stem_conv2d(FASTCONV_GRID_CONSTANT const StemParams p) {
         if (channel + i < p.oc) {
           // Padding was multiplied as zeros. That is wrong for weights that are Inf or NaN, and then the sum is NaN.
           if (y != y) y = stem_sum_inside(p, n, oh, ow, channel + i);
-          if (p.bias) y += p.bias[channel + i];
+          if (p.bias) y += to_float(p.bias[channel + i]);
           if (p.relu) y = y > 0 || y != y ? y : 0;  // NaN stays NaN
-          if (!p.in_fours) pixel[channel + i] = y;
+          if (!p.in_fours) pixel[channel + i] = from_float<T>(y);
         }
         out.at[i] = y;
       }
-      if (p.in_fours && channel < p.oc) store(pixel + channel, out);
+      if (p.in_fours && channel < p.oc) store_floats(pixel + channel, out);
     }
   }
 }

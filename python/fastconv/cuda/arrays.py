@@ -225,6 +225,24 @@ def look(op: str, name: str, value: Any) -> View:
     return _from_interface(op, name, value, interface)
 
 
+FLOATS = ("float32", "float16", "bfloat16")
+
+
+def look_floats(op: str, name: str, value: Any, dtypes: Sequence[str] = FLOATS) -> View:
+    """Look at an array of one of these types."""
+    array = look(op, name, value)
+    if array.dtype not in dtypes:
+        known = ", ".join(dtypes[:-1]) + " or " + dtypes[-1] if len(dtypes) > 1 else dtypes[0]
+        raise TypeError(f"{op}: {name} must be {known}, got {array.dtype}")
+    return array
+
+
+def view_floats(op: str, name: str, value: Any, ndim: int | None = None) -> View:
+    """Look at an array in C order of a type that kernels compute with."""
+    array = look_floats(op, name, value)
+    return view(op, name, array, ndim, array.dtype)
+
+
 def check(op: str, array: View, ndim: int | None, dtype: str, write: bool = False) -> View:
     """Refuse another dtype or rank, and to write what is read-only."""
     if array.dtype != dtype:

@@ -22,7 +22,7 @@ def relu(input: Any, *, mask: Any = None, out: Any = None) -> Any:
 
     Parameters
     ----------
-    input : array on a GPU, float32
+    input : array on a GPU, float32, float16 or bfloat16
     mask : array, shape (ceil(size / 32),), uint32, optional
         Bit i % 32 of word i / 32 is set where element i passes; `relu_backward` needs it.
     out : array of the shape of `input`, optional
@@ -33,13 +33,15 @@ def relu(input: Any, *, mask: Any = None, out: Any = None) -> Any:
     """
     op = "relu"
     module = native.module(op)
-    x = dense(op, "input", input)
+    x = dense(op, "input", input, arrays.FLOATS)
     result, y = output_like(op, out, x)
     bits = None if mask is None else arrays.view(op, "mask", mask, 1, "uint32", write=True)
     if bits is not None:
         arrays.check_shape(op, "mask", bits, mask_shape(x.shape))
     with Launch(op, x, bits, y) as stream:
-        module.relu_forward(x.address, y.address, bits.address if bits else 0, arrays.count(x.shape), stream=stream)
+        module.relu_forward(
+            x.address, y.address, bits.address if bits else 0, arrays.count(x.shape), dtype=x.dtype, stream=stream
+        )
     return result
 
 
@@ -47,12 +49,15 @@ def relu_backward(grad_output: Any, mask: Any, *, out: Any = None) -> Any:
     """Return grad_output where the bit of `mask` is set, and 0 elsewhere. `out` may be `grad_output`."""
     op = "relu_backward"
     module = native.module(op)
-    gy, bits = arrays.view(op, "grad_output", grad_output), arrays.view(op, "mask", mask, 1, "uint32")
+    gy = arrays.view_floats(op, "grad_output", grad_output)
+    bits = arrays.view(op, "mask", mask, 1, "uint32")
     arrays.check_shape(op, "mask", bits, mask_shape(gy.shape))
-    result = arrays.output(op, out, grad_output, gy.shape)
-    gx = arrays.view(op, "out", result, write=True)
+    result = arrays.output(op, out, grad_output, gy.shape, gy.dtype)
+    gx = arrays.view(op, "out", result, None, gy.dtype, write=True)
     with Launch(op, gy, bits, gx) as stream:
-        module.relu_backward(gy.address, bits.address, gx.address, arrays.count(gy.shape), stream=stream)
+        module.relu_backward(
+            gy.address, bits.address, gx.address, arrays.count(gy.shape), dtype=gy.dtype, stream=stream
+        )
     return result
 
 
@@ -67,8 +72,8 @@ def same_order(op: str, first: View, name: str, value: Any, write: bool = False)
     return array
 
 
-def dense(op: str, name: str, value: Any) -> View:
-    array = arrays.check(op, arrays.look(op, name, value), None, "float32")
+def dense(op: str, name: str, value: Any, dtypes: tuple[str, ...] = ("float32",)) -> View:
+    array = arrays.look_floats(op, name, value, dtypes)
     if arrays.memory_order(array) is None:
         raise ValueError(f"{op}: {name} must fill its memory without gaps, got strides {array.strides}")
     return array
@@ -79,7 +84,7 @@ def output_like(op: str, out: Any, first: View) -> tuple[Any, View]:
     if out is None:
         order = arrays.memory_order(first)
         assert order is not None
-        out = arrays.empty(op, first, [first.shape[axis] for axis in order])
+        out = arrays.empty(op, first, [first.shape[axis] for axis in order], first.dtype)
         if order != tuple(range(len(order))):
             out = arrays.permute(out, [order.index(axis) for axis in range(len(order))])
     return out, same_order(op, first, "out", out, write=True)
@@ -90,7 +95,7 @@ def add(input: Any, other: Any, *, out: Any = None) -> Any:
 
     Parameters
     ----------
-    input, other : array on a GPU, float32
+    input, other : array on a GPU, both float32, float16 or bfloat16
         Any order in memory without gaps, channels_last for instance.
     out : array, optional
 
@@ -100,11 +105,11 @@ def add(input: Any, other: Any, *, out: Any = None) -> Any:
     """
     op = "add"
     module = native.module(op)
-    a = dense(op, "input", input)
+    a = dense(op, "input", input, arrays.FLOATS)
     b = same_order(op, a, "other", other)
     result, y = output_like(op, out, a)
     with Launch(op, a, b, y) as stream:
-        module.add(a.address, b.address, y.address, arrays.count(a.shape), stream=stream)
+        module.add(a.address, b.address, y.address, arrays.count(a.shape), dtype=a.dtype, stream=stream)
     return result
 
 
@@ -112,11 +117,13 @@ def relu_backward_output(grad_output: Any, output: Any, *, out: Any = None) -> A
     """Return grad_output where `output`, what `relu` returned, is positive or NaN, and 0 elsewhere."""
     op = "relu_backward"
     module = native.module(op)
-    gy = dense(op, "grad_output", grad_output)
+    gy = dense(op, "grad_output", grad_output, arrays.FLOATS)
     value = same_order(op, gy, "output", output)
     result, gx = output_like(op, out, gy)
     with Launch(op, gy, value, gx) as stream:
-        module.relu_backward_output(gy.address, value.address, gx.address, arrays.count(gy.shape), stream=stream)
+        module.relu_backward_output(
+            gy.address, value.address, gx.address, arrays.count(gy.shape), dtype=gy.dtype, stream=stream
+        )
     return result
 
 
@@ -127,7 +134,7 @@ def dropout(input: Any, p: float = 0.5, *, seed: int, offset: int = 0, counter: 
 
     Parameters
     ----------
-    input : array on a GPU, float32
+    input : array on a GPU, float32, float16 or bfloat16
     p : float, default 0.5
         Probability, 0 <= p < 1.
     seed, offset : int
@@ -152,7 +159,7 @@ def dropout(input: Any, p: float = 0.5, *, seed: int, offset: int = 0, counter: 
     if not 0 <= p < 1:
         raise ValueError(f"{op}: p must lie in [0, 1), got {p}")
     numbers = [_uint64(op, name, value) for name, value in (("seed", seed), ("offset", offset))]
-    x = dense(op, "input", input)
+    x = dense(op, "input", input, arrays.FLOATS)
     steps = None if counter is None else arrays.view(op, "counter", counter, 1, "int64")
     if steps is not None:
         arrays.check_shape(op, "counter", steps, (1,))
@@ -166,6 +173,7 @@ def dropout(input: Any, p: float = 0.5, *, seed: int, offset: int = 0, counter: 
             seed=numbers[0],
             offset=numbers[1],
             counter=steps.address if steps else 0,
+            dtype=x.dtype,
             stream=stream,
         )
     return result
@@ -180,33 +188,33 @@ def _uint64(op: str, name: str, value: object) -> int:
 
 
 def fill(out: Any, value: float) -> Any:
-    """Set every element of a float32 array."""
+    """Set every element of an array of float32, float16 or bfloat16, rounded to its type."""
     op = "fill"
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{op}: value must be a number, got {arg.describe(value)}")
     if isinstance(value, int) and abs(value) >= 2**128:
         raise ValueError(f"{op}: value must fit float32, got {arg.describe(value)}")
-    y = arrays.view(op, "out", out, write=True)
+    y = arrays.check(op, arrays.view_floats(op, "out", out), None, arrays.look(op, "out", out).dtype, write=True)
     with Launch(op, y) as stream:
-        native.module(op).fill(y.address, float(value), arrays.count(y.shape), stream=stream)
+        native.module(op).fill(y.address, float(value), arrays.count(y.shape), dtype=y.dtype, stream=stream)
     return out
 
 
 def copy(input: Any, *, out: Any = None) -> Any:
-    """Return a copy of a float32 array."""
+    """Return a copy of an array of float32, float16 or bfloat16."""
     op = "copy"
     module = native.module(op)
-    x = arrays.view(op, "input", input)
-    result = arrays.output(op, out, input, x.shape)
-    y = arrays.view(op, "out", result, write=True)
+    x = arrays.view_floats(op, "input", input)
+    result = arrays.output(op, out, input, x.shape, x.dtype)
+    y = arrays.view(op, "out", result, None, x.dtype, write=True)
     with Launch(op, x, y) as stream:
-        module.copy(x.address, y.address, arrays.count(x.shape), stream=stream)
+        module.copy(x.address, y.address, arrays.count(x.shape), dtype=x.dtype, stream=stream)
     return result
 
 
 def _transpose(op: str, input: Any, out: Any, channels_first: bool) -> Any:
     module = native.module(op)
-    x = arrays.view(op, "input", input, 4)
+    x = arrays.view_floats(op, "input", input, 4)
     n = x.shape[0]
     if channels_first:
         _, c, h, w = x.shape
@@ -214,10 +222,10 @@ def _transpose(op: str, input: Any, out: Any, channels_first: bool) -> Any:
     else:
         _, h, w, c = x.shape
         rows, columns, shape = h * w, c, (n, c, h, w)
-    result = arrays.output(op, out, input, shape)
-    y = arrays.view(op, "out", result, write=True)
+    result = arrays.output(op, out, input, shape, x.dtype)
+    y = arrays.view(op, "out", result, None, x.dtype, write=True)
     with Launch(op, x, y) as stream:
-        module.transpose(x.address, y.address, 4, n, rows, columns, op=op, stream=stream)
+        module.transpose(x.address, y.address, 4 if x.dtype == "float32" else 2, n, rows, columns, op=op, stream=stream)
     return result
 
 

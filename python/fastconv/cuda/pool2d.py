@@ -69,10 +69,10 @@ def _divisor(op: str, divisor_override: object) -> int:
 def _max_forward(
     op: str, shape: Any, input: Any, return_indices: object, taps: Any, positive_only: object, out: Any
 ) -> Any:
-    x = arrays.view(op, "input", input, 4)
+    x = arrays.view_floats(op, "input", input, 4)
     expected = output_shape(shape)
-    result = arrays.output(op, out, input, expected)
-    y = arrays.view(op, "out", result, 4, write=True)
+    result = arrays.output(op, out, input, expected, x.dtype)
+    y = arrays.view(op, "out", result, 4, x.dtype, write=True)
     indices, flat, bytes_ = None, None, None
     if arg.flag(op, "return_indices", return_indices):
         if taps is not None:
@@ -91,21 +91,22 @@ def _max_forward(
             indices=flat.address if flat else 0,
             taps=bytes_.address if bytes_ else 0,
             positive_only=positive,
+            dtype=x.dtype,
             stream=stream,
         )
     return result if indices is None else (result, indices)
 
 
 def _max_backward(op: str, shape: Any, grad_output: Any, indices: Any, out: Any) -> Any:
-    gy = arrays.view(op, "grad_output", grad_output, 4)
+    gy = arrays.view_floats(op, "grad_output", grad_output, 4)
     arrays.check_shape(op, "grad_output", gy, output_shape(shape))
     found = arrays.look(op, "indices", indices)
     kind = "uint8" if found.dtype == "uint8" else "int32"
     places = arrays.view(op, "indices", found, 4, kind)
     arrays.check_shape(op, "indices", places, gy.shape)
     n, c, h, w = shape.input_shape
-    result = arrays.output(op, out, grad_output, (n, h, w, c))
-    gx = arrays.view(op, "out", result, 4, write=True)
+    result = arrays.output(op, out, grad_output, (n, h, w, c), gy.dtype)
+    gx = arrays.view(op, "out", result, 4, gy.dtype, write=True)
     with Launch(op, gy, places, gx) as stream:
         native.module(op).max_pool2d_backward(
             shape,
@@ -113,31 +114,44 @@ def _max_backward(op: str, shape: Any, grad_output: Any, indices: Any, out: Any)
             indices=places.address if kind == "int32" else 0,
             taps=places.address if kind == "uint8" else 0,
             grad_input=gx.address,
+            dtype=gy.dtype,
             stream=stream,
         )
     return result
 
 
 def _avg_forward(op: str, shape: Any, input: Any, include_pad: bool, divisor: int, out: Any) -> Any:
-    x = arrays.view(op, "input", input, 4)
-    result = arrays.output(op, out, input, output_shape(shape))
-    y = arrays.view(op, "out", result, 4, write=True)
+    x = arrays.view_floats(op, "input", input, 4)
+    result = arrays.output(op, out, input, output_shape(shape), x.dtype)
+    y = arrays.view(op, "out", result, 4, x.dtype, write=True)
     with Launch(op, x, y) as stream:
         native.module(op).avg_pool2d_forward(
-            shape, x.address, y.address, count_include_pad=include_pad, divisor_override=divisor, stream=stream
+            shape,
+            x.address,
+            y.address,
+            count_include_pad=include_pad,
+            divisor_override=divisor,
+            dtype=x.dtype,
+            stream=stream,
         )
     return result
 
 
 def _avg_backward(op: str, shape: Any, grad_output: Any, include_pad: bool, divisor: int, out: Any) -> Any:
-    gy = arrays.view(op, "grad_output", grad_output, 4)
+    gy = arrays.view_floats(op, "grad_output", grad_output, 4)
     arrays.check_shape(op, "grad_output", gy, output_shape(shape))
     n, c, h, w = shape.input_shape
-    result = arrays.output(op, out, grad_output, (n, h, w, c))
-    gx = arrays.view(op, "out", result, 4, write=True)
+    result = arrays.output(op, out, grad_output, (n, h, w, c), gy.dtype)
+    gx = arrays.view(op, "out", result, 4, gy.dtype, write=True)
     with Launch(op, gy, gx) as stream:
         native.module(op).avg_pool2d_backward(
-            shape, gy.address, gx.address, count_include_pad=include_pad, divisor_override=divisor, stream=stream
+            shape,
+            gy.address,
+            gx.address,
+            count_include_pad=include_pad,
+            divisor_override=divisor,
+            dtype=gy.dtype,
+            stream=stream,
         )
     return result
 
@@ -159,7 +173,8 @@ def max_pool2d(
 
     Parameters
     ----------
-    input : array on a GPU, shape (N, H, W, C), float32
+    input : array on a GPU, shape (N, H, W, C), float32, float16 or bfloat16
+        Sums are float32, rounded once at the end.
     kernel_size, stride, padding, dilation, ceil_mode, return_indices
         As for `fastconv.ops.max_pool2d`; indices are int32, row*W + column.
     taps : array of uint8, shape of the result, optional
@@ -184,7 +199,7 @@ def max_pool2d(
         If there are no kernels or the launch fails.
     """
     op = "max_pool2d"
-    x = arrays.view(op, "input", input, 4)
+    x = arrays.view_floats(op, "input", input, 4)
     shape = geometry(op, x.shape, kernel_size, stride, padding, dilation, ceil_mode)
     return _max_forward(op, shape, input, return_indices, taps, positive_only, out)
 
@@ -225,7 +240,7 @@ def avg_pool2d(
 ) -> Any:
     """Mean of each window; arguments as for `fastconv.ops.avg_pool2d`, arrays as for `max_pool2d` here."""
     op = "avg_pool2d"
-    x = arrays.view(op, "input", input, 4)
+    x = arrays.view_floats(op, "input", input, 4)
     shape = geometry(op, x.shape, kernel_size, stride, padding, 1, ceil_mode)
     include_pad = arg.flag(op, "count_include_pad", count_include_pad)
     return _avg_forward(op, shape, input, include_pad, _divisor(op, divisor_override), out)
@@ -258,7 +273,7 @@ def _image_window(op: str, shape: tuple[int, ...]) -> Any:
 def global_avg_pool2d(input: Any, *, out: Any = None) -> Any:
     """Mean of each image's channels, of shape (N, 1, 1, C)."""
     op = "global_avg_pool2d"
-    shape = _image_window(op, arrays.view(op, "input", input, 4).shape)
+    shape = _image_window(op, arrays.view_floats(op, "input", input, 4).shape)
     return _avg_forward(op, shape, input, True, 0, out)
 
 
@@ -274,7 +289,7 @@ def global_max_pool2d(
 ) -> Any:
     """Maximum of each image's channels, of shape (N, 1, 1, C); see `max_pool2d`."""
     op = "global_max_pool2d"
-    shape = _image_window(op, arrays.view(op, "input", input, 4).shape)
+    shape = _image_window(op, arrays.view_floats(op, "input", input, 4).shape)
     return _max_forward(op, shape, input, return_indices, taps, positive_only, out)
 
 

@@ -25,13 +25,14 @@ def stem_conv2d(
 ) -> Any:
     """Convolve images of 1 to 4 channels, in either layout; the result is channels last in both cases.
 
-    For images that are channels last already, `conv2d` takes the same kernel by itself.
+    For float32 images that are channels last already, `conv2d` takes the same kernel by itself; those of 16 bits go to
+    tensor cores there.
 
     Parameters
     ----------
-    input : array on a GPU, shape (N, C, H, W), or (N, H, W, C) with layout "NHWC", float32
-    weight : array, shape (O, KH, KW, C)
-    bias : array, shape (O,), optional
+    input : array on a GPU, shape (N, C, H, W), or (N, H, W, C) with layout "NHWC"; float32, float16 or bfloat16
+    weight : array of the same dtype, shape (O, KH, KW, C)
+    bias : array of the same dtype, shape (O,), optional
     stride, padding, dilation
         As for `fastconv.ops.conv2d`.
     layout : "NCHW" or "NHWC", default "NCHW"
@@ -52,17 +53,26 @@ def stem_conv2d(
     """
     op = "stem_conv2d"
     planar = arg.layout(op, layout) == "NCHW"
-    x, w = arrays.view(op, "input", input, 4), arrays.view(op, "weight", weight, 4)
+    x = arrays.view_floats(op, "input", input, 4)
+    w = arrays.view(op, "weight", weight, 4, x.dtype)
     channels_last = (x.shape[0], x.shape[2], x.shape[3], x.shape[1]) if planar else x.shape
     shape = geometry(op, channels_last, w.shape, stride, padding, dilation, 1)
-    b = None if bias is None else arrays.view(op, "bias", bias, 1)
+    b = None if bias is None else arrays.view(op, "bias", bias, 1, x.dtype)
     if b is not None:
         arrays.check_shape(op, "bias", b, w.shape[:1])
     relu = arg.activation(op, activation) == "relu"
-    result = arrays.output(op, out, input, output_shape(shape))
-    y = arrays.view(op, "out", result, 4, write=True)
+    result = arrays.output(op, out, input, output_shape(shape), x.dtype)
+    y = arrays.view(op, "out", result, 4, x.dtype, write=True)
     with Launch(op, x, w, b, y) as stream:
         native.module(op).stem_conv2d_forward(
-            shape, x.address, w.address, b.address if b else 0, y.address, planar=planar, relu=relu, stream=stream
+            shape,
+            x.address,
+            w.address,
+            b.address if b else 0,
+            y.address,
+            planar=planar,
+            relu=relu,
+            dtype=x.dtype,
+            stream=stream,
         )
     return result
