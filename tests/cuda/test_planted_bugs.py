@@ -52,6 +52,7 @@ FLOATS = "floats.h", "elementwise.cu", "test_16_bits.py"
 NORM = "batch_norm.h", "batch_norm.cu", "test_bound.py"
 ACTIVATION = "activation.h", "activation.cu", "test_bound.py"
 IMAGES = "images.h", "images.cu", "test_bound.py"
+GROUPS = "group_norm.h", "group_norm.cu", "test_bound.py"
 PAIRS = "pair_loss.h", "pair_loss.cu", "test_bound.py"
 
 
@@ -266,6 +267,9 @@ BUGS = [
         "at += static_cast<std::int64_t>(q.blocks) * kPairThreads",
         "at = p.count",
     ),
+    Bug("a tree without its barrier", GROUPS, "thread_x() + step]);\n    sync();", "thread_x() + step]);"),
+    Bug("windows to the other side", GROUPS, "last = channel + (p.size - 1) / 2", "last = channel + p.size / 2"),
+    Bug("statistics of the image before", GROUPS, "if (row / q.p.pixels != image)", "if (image < 0)"),
     Bug("Huber without its bound", PAIRS, "d > p.delta ? p.delta : d < -p.delta ? -p.delta : d", "d"),
 ]
 SELECTED = BUGS if os.environ.get("FASTCONV_TEST_PLANTED") == "all" else [bug for bug in BUGS if bug.by_default]
