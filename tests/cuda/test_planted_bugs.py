@@ -157,6 +157,7 @@ BUGS = [
     Bug("filters of another tap", WGMMA, "kh * g.kw + kw, first_column", "kh + kw * g.kh, first_column"),
     Bug("images of the second warpgroup", WGMMA, "(warpgroup() - 1) * 64", "0"),
     Bug("filters are not advanced in depth", WGMMA, "wgmma_advance(b, step)", "wgmma_advance(b, 0)"),
+    Bug("channels of a last slab left out", WGMMA, "else if (rest > kStep)", "else if (rest > 2 * kStep)"),
     Bug("every tile is the first", WGMMA, "input_pixel(g, row_tile * Tile::kRows)", "input_pixel(g, 0)"),
     Bug(
         "outputs beyond the last channel",

@@ -135,7 +135,7 @@ void resume(Thread& t) {
 
 void run_block(Block& b) {
   b.warps.assign(static_cast<std::size_t>((b.threads + 31) / 32), Warp{});
-  b.at_barrier = 0;
+  b.at_barrier = b.at_phase = 0;
   b.hopper.reset(), b.when_stuck = nullptr;
   int alive = b.threads;
   for (int i = 0; i < b.threads; ++i) {
@@ -163,7 +163,8 @@ void run_block(Block& b) {
     }
     if (run.progress == before && !(b.when_stuck && b.when_stuck())) {
       run.error = "deadlock: " + std::to_string(alive) + " of " + std::to_string(b.threads) + " threads of block " +
-                  std::to_string(b.index) + " wait, " + std::to_string(b.at_barrier) + " of them at sync()";
+                  std::to_string(b.index) + " wait, " + std::to_string(b.at_barrier) + " of them at sync() and " +
+                  std::to_string(b.at_phase) + " for barriers in shared memory";
       return;
     }
   }

@@ -60,7 +60,7 @@ struct Block {
   int index = 0, blocks = 0, threads = 0;
   unsigned char* shared = nullptr;
   std::int64_t shared_bytes = 0;
-  int at_barrier = 0;
+  int at_barrier = 0, at_phase = 0;  // threads that wait for all, or for a barrier in shared memory
   std::uint64_t barriers = 0;  // passed so far
   std::vector<Warp> warps;
   std::shared_ptr<Hopper> hopper;  // barriers, copies and products on the way, if the kernel has any

@@ -338,11 +338,13 @@ void barrier_expect(Barrier& b, int bytes) {
 }
 void barrier_wait(Barrier& b, unsigned parity) {
   const emulator::BarrierState& state = emulator::state_of(b);
+  ++emulator::block->at_phase;
   emulator::wait_until([&] {
     if (state.phase != parity) return true;
     if (emulator::mode().backwards && emulator::mode().late_landing && hopper().any(64) == 0) emulator::land_one();
     return state.phase != parity;
   });
+  --emulator::block->at_phase;
 }
 
 void wgmma_fence() { own().fenced = true; }

@@ -154,6 +154,15 @@ FASTCONV_DEVICE void wgmma_store(const Conv2dWgmmaParams<T>& p, float (&sums)[co
   }
 }
 
+// Starts the products of a slab of which so many steps have channels.
+template <class T, int steps, int count>
+FASTCONV_DEVICE void wgmma_slab(float (&sums)[count], std::uint64_t a, std::uint64_t b) {
+  wgmma_fence();
+  FASTCONV_UNROLL_ON_GPU
+  for (int step = 0; step < steps; ++step) wgmma<T>(sums, wgmma_advance(a, step), wgmma_advance(b, step));
+  wgmma_commit();
+}
+
 template <class T, int columns>
 FASTCONV_BOUNDED_KERNEL(3 * kWarpgroup, 1)
 conv2d_forward_wgmma(FASTCONV_GRID_CONSTANT const Conv2dWgmmaParams<T> p) {
@@ -196,6 +205,7 @@ conv2d_forward_wgmma(FASTCONV_GRID_CONSTANT const Conv2dWgmmaParams<T> p) {
     registers_increase<Tile::kConsumerRegisters>();
     const std::int32_t own_rows = (warpgroup() - 1) * 64;
     const std::int32_t taps = g.kh * g.kw;
+    constexpr int kStep = kWgmmaStepBytes / static_cast<int>(sizeof(T));
     for (std::int64_t tile = block_x(); tile < p.tiles; tile += blocks()) {
       float sums[Tile::kSums] = {};
       Barrier* multiplied = nullptr;  // of the slab before
@@ -205,11 +215,15 @@ conv2d_forward_wgmma(FASTCONV_GRID_CONSTANT const Conv2dWgmmaParams<T> p) {
           const unsigned char* const stage = slabs + place.stage * Tile::kStageBytes;
           const std::uint64_t a = wgmma_descriptor(stage + own_rows * kWgmmaLineBytes);
           const std::uint64_t b = wgmma_descriptor(stage + Tile::kRowBytes);
-          wgmma_fence();
-          FASTCONV_UNROLL_ON_GPU
-          for (int step = 0; step < kWgmmaLineBytes / kWgmmaStepBytes; ++step)
-            wgmma<T>(sums, wgmma_advance(a, step), wgmma_advance(b, step));
-          wgmma_commit();
+          const std::int32_t rest = g.ic - c;  // in a slab that is not full, what follows is zeros
+          if (rest > 3 * kStep)
+            wgmma_slab<T, 4>(sums, a, b);
+          else if (rest > 2 * kStep)
+            wgmma_slab<T, 3>(sums, a, b);
+          else if (rest > kStep)
+            wgmma_slab<T, 2>(sums, a, b);
+          else
+            wgmma_slab<T, 1>(sums, a, b);
           wgmma_wait<1>(sums);
           if (multiplied && lane() == 0) barrier_arrive(*multiplied);
           multiplied = &empty[place.stage];
