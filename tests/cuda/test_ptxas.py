@@ -27,7 +27,12 @@ HOPPER = ("90a",)  # of sources that use wgmma or TMA
 # Registers that a kernel may have; 128 let two blocks of 256 threads run side by side on an SM.
 DEFAULT_LIMIT = 128
 # A warpgroup has 168 at first, and shares them out anew.
-LIMITS = {"conv2d_forward_mma": 255, "conv2d_forward_wgmma": 168, "depthwise_conv2d_backward_weight": 224}
+LIMITS = {
+    "conv2d_forward_mma": 255,
+    "conv2d_forward_wgmma": 168,
+    "wgmma_probe": 168,
+    "depthwise_conv2d_backward_weight": 224,
+}
 # Bytes that may be spilled, by kernel and architecture. Every entry is a debt. This one: numbers that do not change in
 # the loop are read once for each slab, where sm_75 needs registers for copies that sm_80 makes without.
 SPILLS = {("conv2d_backward_input_simt", "sm_75"): 24}

@@ -27,9 +27,9 @@ GEOMETRIES = [
     Geometry(72, 48, (12, 7), (5, 3), stride=(1, 2), padding=((3, 1), (0, 2))),
     Geometry(64, 129, (9, 6), (2, 3), stride=(3, 2), padding=((1, 0), (2, 0)), dilation=(2, 1)),
     Geometry(136, 40, (5, 6), (1, 1), stride=(2, 3), padding=((1, 2), (0, 1))),
-    Geometry(48, 200, (28, 29), (3, 3), padding=((1, 1), (1, 1)), batch=64),
-    Geometry(256, 512, (14, 14), (3, 3), padding=((1, 1), (1, 1)), batch=32),
-    Geometry(64, 256, (56, 56), (1, 1), batch=32),
+    Geometry(48, 200, (28, 29), (3, 3), padding=((1, 1), (1, 1)), batch=24),
+    Geometry(256, 512, (14, 14), (3, 3), padding=((1, 1), (1, 1)), batch=6),
+    Geometry(64, 256, (56, 56), (1, 1), batch=8),
 ]
 KINDS = {("bfloat16", None): 4e-3, ("float16", None): 1e-3, ("float32", "tf32"): 5e-4}
 
