@@ -67,6 +67,7 @@ class Optimizer:
         self.clip_value = clip_value
         self.steps = 0
         self._state: dict[int, dict[str, Array]] = {}
+        self._loaded = 0  # how often the state was replaced: a captured step has the addresses of the old one
         self._place: Any = None  # the device on which the state lies, once a step has seen it
 
     @property
@@ -215,6 +216,7 @@ class Optimizer:
         self.learning_rate = meta["learning_rate"]
         self.steps = int(meta["steps"])
         self._state, self._place = fresh, None
+        self._loaded += 1
 
     def __repr__(self) -> str:
         return f"{self.name}(learning_rate={self.learning_rate})"

@@ -190,6 +190,19 @@ def test_precision_of_a_model(gpu: fake_cupy.Counts, rng: np.random.Generator) -
         here.to("cuda", precision=16)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "unet"])
+def test_no_samples(gpu: fake_cupy.Counts, name: str) -> None:
+    model = NETWORKS[name][0]().to("cuda")
+    model.compile("adam")
+    (shape,) = (node.shape for node in model.graph.inputs)
+    output = model.graph.infer_shapes([shape])[model.graph.outputs[0]]
+    before = model.state_dict()
+    x, y = np.zeros((0, *shape), np.float32), np.zeros((0, *output[1:]), np.int64)
+    assert model.predict(x).shape == (0, *output)
+    assert model.train_on_batch(x, y) == model.test_on_batch(x, y) == {"loss": 0.0}
+    close(model.state_dict(), before)
+
+
 def test_unbuilt_models_move_too(gpu: fake_cupy.Counts, rng: np.random.Generator) -> None:
     models = [nn.Sequential(nn.Flatten(), nn.Linear(None, 3), seed=4) for _ in range(2)]
     x = rng.random((2, 1, 3, 3), dtype=np.float32)
@@ -285,6 +298,11 @@ def test_a_graph_is_recorded_anew(gpu: fake_cupy.Counts, rng: np.random.Generato
     for model in (eager, captured):
         model.optimizer.momentum = 0.5  # type: ignore[union-attr]
         model.layers["conv1"].trainable = False
+    both(3)
+    state = {**eager.optimizer.state_dict(), "velocity.0": np.ones((4, 3, 3, 3), np.float32)}  # type: ignore[union-attr]
+    for model in (eager, captured):
+        model.layers["conv1"].trainable = True
+        model.optimizer.load_state_dict(state)  # type: ignore[union-attr]
     both(3)
     for key, value in eager.state_dict().items():
         np.testing.assert_array_equal(captured.state_dict()[key], value)
