@@ -49,6 +49,10 @@ class GpuArray:
         poison = np.nan if np.dtype(dtype).kind == "f" else 1
         return cls(np.full(shape, poison, dtype), device)
 
+    @classmethod
+    def asarray(cls, values: np.ndarray, device: int = 0) -> GpuArray:
+        return cls(values.copy(), device)
+
     def __getitem__(self, index: Any) -> GpuArray:
         return GpuArray(self.array[index], self.device)
 

@@ -208,6 +208,35 @@ def test_transposed_convolution(emulated: ModuleType, rng: np.random.Generator, 
     np.testing.assert_allclose(out.array, y, **LIKE)
 
 
+@pytest.mark.parametrize("turn", [lambda a: a, channels_last], ids=["nchw", "channels-last"])
+def test_upsampling(emulated: ModuleType, rng: np.random.Generator, x: np.ndarray, turn: Any) -> None:
+    for options in ({"scale_factor": 2}, {"size": (5, 9), "mode": "bilinear"}):
+        y = ops.upsample(x, **options)
+        for _ in range(2):  # the second time with tables that are there
+            same(ops.upsample(GpuArray(turn(x)), **options), y)
+        gy = rng.standard_normal(y.shape).astype(np.float32)
+        got = ops.upsample_backward(GpuArray(turn(gy)), x.shape, **options)
+        same(got, ops.upsample_backward(gy, x.shape, **options))
+    out = GpuArray(turn(np.zeros_like(y)))
+    assert ops.upsample(GpuArray(turn(x)), **options, out=out) is out
+    np.testing.assert_allclose(out.array, y, **LIKE)
+    same(ops.upsample(GpuArray(turn(x)[0]), **options), y[0])
+
+
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss", "binary_cross_entropy_with_logits"])
+def test_losses_of_pairs(emulated: ModuleType, rng: np.random.Generator, x: np.ndarray, name: str) -> None:
+    target = rng.random(x.shape, dtype=np.float32)
+    for reduction in ("mean", "sum"):
+        loss, grad = getattr(ops, f"{name}_with_grad")(x, target, reduction=reduction)
+        there = GpuArray(channels_last(x)), GpuArray(channels_last(target))
+        got, gpu_grad = getattr(ops, f"{name}_with_grad")(*there, reduction=reduction)
+        np.testing.assert_allclose(got.array, loss, rtol=1e-5)
+        same(gpu_grad, grad)
+        np.testing.assert_allclose(getattr(ops, name)(*there, reduction=reduction).array, loss, rtol=1e-5)
+    with pytest.raises(ValueError, match="reduction"):
+        getattr(ops, name)(*there, reduction="none")
+
+
 def test_precision_and_short_floats(emulated: ModuleType, x: np.ndarray, w: np.ndarray) -> None:
     """Passed on by `fastconv.ops`, in both passes that take them, from planes and to planes."""
     for precision, tolerance in ((None, 1e-6), ("ieee", 1e-6), ("tf32x3", 4e-6), ("tf32", 2e-3)):

@@ -290,6 +290,23 @@ def empty(op: str, like: Any, shape: Sequence[int], dtype: str = "float32") -> A
     raise TypeError(f"{op}: pass out=, since results cannot be allocated for {type(like).__module__} arrays")
 
 
+def from_host(op: str, like: Any, values: np.ndarray[Any, Any]) -> Any:
+    """A copy of a small NumPy array, of the library and on the device of `like`."""
+    known = library(like)
+    if isinstance(like, View):
+        like = like.owner
+    if known == "numpy":
+        return values.copy()
+    if known == "cupy":
+        with like.device:
+            return importlib.import_module("cupy").asarray(values)
+    if known == "torch":
+        return importlib.import_module("torch").from_numpy(values.copy()).to(like.device)
+    if hasattr(like, "__array_namespace__") and not type(like).__module__.startswith("jax"):
+        return like.__array_namespace__().asarray(values, device=like.device)
+    raise TypeError(f"{op}: takes arrays of libraries that can make some from NumPy's, got {type(like).__module__}")
+
+
 def permute(value: Any, axes: Sequence[int]) -> Any:
     """The array of any library with its axes in another order, a view of the same memory."""
     return value.permute(*axes) if library(value) == "torch" else value.transpose(*axes)

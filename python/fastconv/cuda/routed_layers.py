@@ -1,9 +1,15 @@
-"""More of `fastconv.ops` on GPU arrays: activations, softmax, batch norm and transposed convolution; see `routed`."""
+"""More of `fastconv.ops` on GPU arrays: activations, softmax, batch norm, transposed convolution, losses, upsampling.
+
+The rules are those of `routed`.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from typing import Any
+
+import numpy as np
 
 import fastconv.cuda as kernels
 from fastconv.cuda import arrays, elementwise, native, routed
@@ -12,8 +18,10 @@ from fastconv.cuda.launch import Launch
 from fastconv.ops import arguments as arg
 from fastconv.ops.activation import softmax_axis
 from fastconv.ops.conv_transpose2d import conv_transpose2d_geometry
+from fastconv.ops.loss import mean_divisor
 from fastconv.ops.norm import check_count, number
 from fastconv.ops.pointwise import READ_INPUT
+from fastconv.ops.upsample import Resize
 
 # Element by element: any order in memory without gaps
 
@@ -217,3 +225,123 @@ def conv_transpose2d(
     elif relu:
         kernels.relu(y, out=y)
     return result.finish(y)
+
+
+# Losses of pairs
+
+
+def pair_loss(
+    op: str, kind: str, input: Any, target: Any, reduction: object, with_grad: bool, delta: float
+) -> tuple[Any, Any]:
+    """The loss, which stays on the GPU, and its gradient or None. Values outside [0, 1] are not looked for."""
+    module = native.module(op)
+    x = elementwise.dense(op, "input", input)
+    t = elementwise.same_order(op, x, "target", target)
+    count = arrays.count(x.shape)
+    share = 1 / mean_divisor(op, reduction, count)
+    loss = arrays.empty(op, x, ())
+    grad, g = elementwise.output_like(op, None, x) if with_grad else (None, None)
+    nbytes = int(module.pair_loss_workspace_bytes(count))
+    work = arrays.view(op, "workspace", arrays.empty(op, x, (nbytes // 8,), "float64"), 1, "float64")
+    into = arrays.view(op, "loss", loss, write=True)
+    addresses = x.address, t.address, _address(g), count, work.address, nbytes, into.address
+    with Launch(op, x, t, g, work, into) as stream:
+        module.pair_loss(kind, *addresses, delta=delta, grad_scale=share, loss_scale=share, stream=stream)
+    return loss, grad
+
+
+# Resampling
+
+
+class _Tables:
+    """The maps of rows and columns on the devices where they were wanted; small, and the same for every call."""
+
+    def __init__(self, most: int = 64) -> None:
+        self._most = most
+        self._found: OrderedDict[Any, list[list[Any]]] = OrderedDict()
+
+    def get(self, op: str, like: View, description: tuple[Any, ...], backward: bool) -> list[list[Any]]:
+        (*_, h, w), *rest = description
+        key = (
+            native.module(op),
+            like.library or type(like.owner),
+            like.device,
+            arrays.stream(like),
+            h,
+            w,
+            *rest,
+            backward,
+        )
+        if key not in self._found:
+            axes = native.module(op).resample2d_tables((1, 1, h, w), *rest, backward)
+            kinds = (np.int32, np.int32, np.float32)
+            self._found[key] = [
+                [
+                    arrays.from_host(op, like, np.frombuffer(values, kind))
+                    for values, kind in zip(axis, kinds, strict=True)
+                ]
+                for axis in axes
+            ]
+            if len(self._found) > self._most:
+                self._found.popitem(last=False)
+        self._found.move_to_end(key)
+        return self._found[key]
+
+
+_tables = _Tables()
+
+
+def _resample(op: str, x: View, description: tuple[Any, ...], backward: bool, result: Any) -> Any:
+    n, height, width, channels = x.shape
+    _, _, ih, iw = description[0]
+    size = (ih, iw) if backward else description[1]
+    y = arrays.output(op, result.direct, x, (n, *size, channels))
+    into = arrays.view(op, "out", y, 4, write=True)
+    maps = _tables.get(op, x, description, backward)
+    looked = [
+        [
+            arrays.view(op, "map", values, 1, kind)
+            for values, kind in zip(axis, ("int32", "int32", "float32"), strict=True)
+        ]
+        for axis in maps
+    ]
+    rows, columns = ([view.address for view in axis] for axis in looked)
+    with Launch(op, x, into) as stream:
+        native.module(op).resample2d(
+            x.address, into.address, (n, height, width, channels), size, rows, columns, stream=stream
+        )
+    return result.finish(y)
+
+
+def upsample(input: Any, size: Any, scale_factor: Any, mode: str, align_corners: bool, *, layout: str, out: Any) -> Any:
+    op = "upsample"
+    order = arg.layout(op, layout)
+    x, single = routed.images(op, "input", input, order)
+    x = arrays.view(op, "input", x, 4)
+    resize = Resize(op, size, scale_factor, mode, align_corners)
+    n, height, width, channels = x.shape
+    description = resize.arguments(resize.geometry((n, channels, height, width)))
+    return _resample(op, x, description, False, routed.Result(op, out, order, single))
+
+
+def upsample_backward(
+    grad_output: Any,
+    input_shape: Any,
+    size: Any,
+    scale_factor: Any,
+    mode: str,
+    align_corners: bool,
+    *,
+    layout: str,
+    out: Any,
+) -> Any:
+    op = "upsample_backward"
+    order = arg.layout(op, layout)
+    full, single = arg.batch_shape(op, "input_shape", input_shape, 4)
+    grad, _ = routed.images(op, "grad_output", grad_output, order)
+    grad = arrays.view(op, "grad_output", grad, 4)
+    resize = Resize(op, size, scale_factor, mode, align_corners)
+    shape = resize.geometry(arg.logical_shape(full, order))
+    n, c, oh, ow = shape.output_shape
+    arrays.check_shape(op, "grad_output", grad, (n, oh, ow, c))
+    return _resample(op, grad, resize.arguments(shape), True, routed.Result(op, out, order, single))

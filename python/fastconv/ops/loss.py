@@ -202,6 +202,8 @@ def cross_entropy_with_grad(
 
 
 def _mse(op: str, input: object, target: object, reduction: object, with_grad: bool) -> tuple[float, Array | None]:
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.pair_loss(op, "squared", input, target, reduction, with_grad, 0.0)
     value = arg.check_array(op, "input", input, None)
     wanted = arg.check_array(op, "target", target, None, value.dtype)
     arg.check_shape(op, "target", wanted, value.shape)

@@ -10,6 +10,7 @@ from fastconv import _core
 from fastconv._config import config
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.loss import mean_divisor
 from fastconv.ops.pointwise import number
 from fastconv.ops.slow_path import forced_copies, refuse
@@ -24,6 +25,10 @@ def _pairs(
     with_grad: bool,
     delta: object = 1.0,
 ) -> tuple[float, Array | None]:
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.pair_loss(
+            op, kind, input, target, reduction, with_grad, number(op, "delta", delta, 0, inclusive=False)
+        )
     value = arg.check_array(op, "input", input, None)
     wanted = arg.check_array(op, "target", target, None, value.dtype)
     arg.check_shape(op, "target", wanted, value.shape)

@@ -17,6 +17,7 @@ import numpy as np
 from fastconv import _core
 from fastconv.ops import arguments as arg
 from fastconv.ops.arguments import Array, IntOrPair, Pair
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.pool2d_passes import flag
 
 Scale: TypeAlias = float | Sequence[float]
@@ -127,6 +128,8 @@ def upsample(
     TypeError, ValueError, MemoryError
         As for `avg_pool2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.upsample(input, size, scale_factor, mode, align_corners, layout=layout, out=out)
     op = "upsample"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -164,6 +167,9 @@ def upsample_backward(
     TypeError, ValueError, MemoryError
         As for `upsample`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        options = size, scale_factor, mode, align_corners
+        return gpu.upsample_backward(grad_output, input_shape, *options, layout=layout, out=out)
     op = "upsample_backward"
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)
