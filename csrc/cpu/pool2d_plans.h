@@ -98,15 +98,14 @@ inline bool backward_beside(const Pool2dShape& s, Layout layout) {
   return over_h <= kMostOver && over_h * over_w <= kMostOver && planes_beside(s, layout, true, false);
 }
 
-// Planes whose windows fill them from top to bottom are one tall plane: many small ones cost one call. (Not for flat
-// indices, which count from the beginning of a plane.)
+// Planes with one row of windows over all of their rows, as in global pooling, are one tall plane: many small ones cost
+// one call. (Not for flat indices, which count from the beginning of a plane.)
 inline Pool2dShape stacked(const Pool2dShape& s, Layout layout) {
-  const bool fits = layout == Layout::nchw && s.dilation_h == 1 && s.kh <= s.stride_h && s.oh * s.stride_h == s.ih &&
-                    s.pad_top == 0 && s.pad_bottom == 0;
   Pool2dShape tall = s;
-  if (!fits) return tall;
+  if (layout != Layout::nchw || s.oh != 1 || s.kh != s.ih || s.pad_top != 0 || s.pad_bottom != 0) return tall;
   tall.n = tall.c = 1;
-  tall.ih *= s.n * s.c, tall.oh *= s.n * s.c;
+  tall.oh = s.n * s.c;
+  tall.ih = tall.oh * s.ih, tall.stride_h = s.ih;
   return tall;
 }
 

@@ -150,13 +150,17 @@ void avg_rows_nchw(const AvgPoolArgs<T>& a) {
   }
 }
 
+// Neighbours first, in registers: halves that are stored and loaded again wait for the store.
 template <class T>
 inline T sum_of_lanes(Vec<T> x) {
   constexpr int kSize = Vec<T>::kSize;
+  for (int half = kSize / 2; half > 0; half /= 2) {
+    Vec<T> even, odd;
+    deinterleave(x, x, even, odd);
+    x = even + odd;
+  }
   T lane[kSize];
   x.store(lane);
-  for (int half = kSize / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
   return lane[0];
 }
 
