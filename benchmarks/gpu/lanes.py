@@ -21,12 +21,15 @@ def arrays(torch: Any, case: Case, channels_last: bool, seed: int) -> dict[str, 
     found["w"] = torch.randn(weight, device="cuda") / (case.c // case.groups * case.k**2) ** 0.5
     if channels_last:
         found = {name: a.contiguous(memory_format=torch.channels_last) for name, a in found.items()}
+    if case.short:
+        found = {name: a.to(getattr(torch, case.precision)) for name, a in found.items()}
     return found
 
 
 def ours(torch: Any, case: Case, a: Mapping[str, Any]) -> Call:
     """Our call with its result allocated beforehand."""
     geometry: dict[str, Any] = {"stride": case.stride, "padding": case.padding, "groups": case.groups}
+    geometry["precision"] = None if case.short else case.precision
     window: dict[str, Any] = {"kernel_size": case.k, "stride": case.stride, "padding": case.padding}
     x_like, y_like, w_like = (torch.empty_like(a[name]) for name in ("x", "gy", "w"))
     calls: dict[str, Call] = {
@@ -105,6 +108,7 @@ def measure(torch: Any, case: Case, turn: Rotation, rounds: int) -> tuple[dict[s
     """Seconds of a call in each lane, and why a lane is missing. Lanes take turns, one replay each."""
     graphs: dict[str, Any] = {}
     refused: dict[str, str] = {}
+    torch.backends.cudnn.allow_tf32 = case.precision == "tf32"  # else float32 exactly
     with torch.no_grad():
         for name, (make, channels_last) in LANES.items():
             try:
@@ -116,6 +120,7 @@ def measure(torch: Any, case: Case, turn: Rotation, rounds: int) -> tuple[dict[s
                 torch.cuda.synchronize()
         samples: dict[str, list[float]] = {name: [] for name in graphs}
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.backends.cudnn.allow_tf32 = False
         for order in orders(list(graphs), rounds):
             for name in order:
                 start.record()

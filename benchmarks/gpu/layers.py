@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -31,13 +31,23 @@ CLASSES = {
         Class("dgrad", 0.7, 0.9),
         Class("wgrad", 0.7, 0.9),
         Class("small batch", 1.5, 2.5),
+        Class("body tf32", 0.55, 0.85),
+        Class("body tf32x3", 1.0, 1.4),  # against cuDNN's exact float32: it offers nothing like it
+        Class("body 16-bit", 0.5, 0.85),
+        Class("dgrad tf32", 0.5, 0.8),
+        Class("dgrad tf32x3", 1.0, 1.4),
+        Class("dgrad 16-bit", 0.5, 0.8),
+        Class("wgrad tf32", 0.4, 0.65),
+        Class("wgrad tf32x3", 1.0, 1.4),
+        Class("wgrad 16-bit", 0.5, 0.85),
     )
 }
 
 
 @dataclass(frozen=True)
 class Case:
-    """One operation on one size. `op` is forward, dgrad, wgrad, max-pool, avg-pool or relu."""
+    """One operation on one size. `op` is forward, dgrad, wgrad, max-pool, avg-pool or relu; `precision` is how float32
+    is multiplied (ieee, tf32, tf32x3), or float16 or bfloat16 arrays."""
 
     name: str
     kind: str  # of CLASSES
@@ -50,6 +60,12 @@ class Case:
     stride: int = 1
     padding: int = 0
     groups: int = 1
+    precision: str = field(default="ieee", kw_only=True)
+
+    @property
+    def short(self) -> bool:
+        """Whether arrays are of 16 bits."""
+        return self.precision in ("float16", "bfloat16")
 
     @property
     def out_hw(self) -> int:
@@ -57,7 +73,7 @@ class Case:
 
     @property
     def elements(self) -> dict[str, int]:
-        """Of each array, float32."""
+        """Of each array."""
         return {
             "input": self.n * self.c * self.hw**2,
             "weight": self.o * self.c // self.groups * self.k**2 if self.op in ("forward", "dgrad", "wgrad") else 0,
@@ -67,7 +83,7 @@ class Case:
     @property
     def bytes(self) -> int:
         """Every array moved once."""
-        return 4 * sum(self.elements.values())
+        return (2 if self.short else 4) * sum(self.elements.values())
 
     @property
     def flops(self) -> int:
@@ -113,4 +129,10 @@ def cases() -> list[Case]:
     found.append(Case("relu 64ch 56", "elementwise", "relu", 64, 64, 56, 64))
     for n in (1, 8):
         found.append(Case(f"3x3 128ch 28 N={n}", "small batch", "forward", n, 128, 28, 128, 3, 1, 1))
+    for name, *size in (body[0], body[2], body[4], body[5]):
+        for precision in ("tf32", "tf32x3", "float16", "bfloat16"):
+            kind = "16-bit" if precision.endswith("16") else precision
+            for op in ("forward", "dgrad", "wgrad"):
+                of = "body" if op == "forward" else op
+                found.append(Case(f"{name} {precision}", f"{of} {kind}", op, *size, precision=precision))
     return found

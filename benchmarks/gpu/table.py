@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 from gpu.layers import CLASSES
 
 Row: TypeAlias = Mapping[str, Any]
+# The matrix product of PyTorch that a precision is held against.
+PEAKS = {"ieee": "fp32", "tf32": "tf32", "tf32x3": "tf32", "float16": "bf16", "bfloat16": "bf16"}
 RIVALS = ("cudnn nchw", "cudnn channels-last")
 
 
@@ -36,12 +38,13 @@ def _number(value: float | None, digits: int = 2) -> str:
 def case_lines(rows: Sequence[Row], ceilings: Mapping[str, float]) -> list[str]:
     """One line a case."""
     lines = [
-        f"{'case':<24} {'op':<9} {'us':>9} {'±':>5} {'TFLOP/s':>8} {'fp32':>5} {'GB/s':>6} {'copy':>5} "
+        f"{'case':<26} {'op':<9} {'us':>9} {'±':>5} {'TFLOP/s':>8} {'peak':>5} {'GB/s':>6} {'copy':>5} "
         f"{'nchw us':>9} {'cl us':>9} {'ratio':>6}"
     ]
     for row in rows:
         own, case = row["lanes"].get("fastconv"), row["case"]
-        cells = f"{case['name']:<24} {case['op']:<9} "
+        cells = f"{case['name']:<26} {case['op']:<9} "
+        peak = ceilings[f"{PEAKS[case['precision']]}_flops_per_s"]
         if own is None:
             lines.append(f"{cells}{row.get('refused', 'not run')}")
             continue
@@ -50,7 +53,7 @@ def case_lines(rows: Sequence[Row], ceilings: Mapping[str, float]) -> list[str]:
         times = [row["lanes"].get(name, {}).get("median_s") for name in RIVALS]
         lines.append(
             f"{cells}{seconds * 1e6:>9.1f} {100 * own['mad_s'] / seconds:>4.1f}% {flops / 1e12:>8.2f} "
-            f"{100 * flops / ceilings['fp32_flops_per_s']:>4.0f}% {moved / 1e9:>6.0f} "
+            f"{100 * flops / peak:>4.0f}% {moved / 1e9:>6.0f} "
             f"{100 * moved / ceilings['copy_bytes_per_s']:>4.0f}% "
             + " ".join(f"{_number(t and t * 1e6, 1):>9}" for t in times)
             + f" {_number(ratio(row)):>6}"

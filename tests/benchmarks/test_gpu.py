@@ -51,6 +51,8 @@ def test_cases_belong_to_classes_and_count_right(suite: Suite) -> None:
     assert first.bytes == 4 * (2 * 64 * 64 * 56 * 56 + 64 * 64 * 9)
     assert next(case for case in found if case.op == "max-pool").out_hw == 28
     assert next(case for case in found if case.kind == "depthwise").flops == 2 * 64 * 144 * 56 * 56 * 9
+    short = next(case for case in found if case.name == "3x3 64ch 56 float16")
+    assert (short.bytes, short.flops) == (first.bytes // 2, first.flops)
 
 
 def report(suite: Suite) -> dict[str, object]:
@@ -68,7 +70,7 @@ def report(suite: Suite) -> dict[str, object]:
         else:
             row["refused"] = "not run: no kernel yet"
         rows.append(row)
-    ceilings = {"copy_bytes_per_s": 4e12, "fp32_flops_per_s": 6e13}
+    ceilings = {"copy_bytes_per_s": 4e12, **{f"{kind}_flops_per_s": 6e13 for kind in ("fp32", "tf32", "bf16")}}
     return {"machine": {"device": "a GPU"}, "ceilings": ceilings, "rows": rows, "clocks": {}}
 
 

@@ -35,6 +35,12 @@ INPUT_TILE = "conv2d_backward_input.h", *INPUT[1:]
 PHASE = "conv2d_phase.h", "conv2d_backward_input.cu", "test_conv2d_backward.py"
 WEIGHT = "conv2d_backward_weight_simt.h", "conv2d_backward_weight.cu", "test_conv2d_backward.py"
 WEIGHT_TILE = "conv2d_backward_weight.h", *WEIGHT[1:]
+BACKWARD_MMA = "test_conv2d_backward_mma.py"
+INPUT_MMA = "conv2d_backward_input_mma.h", "conv2d_backward_input_mma_tf32.cu", BACKWARD_MMA
+INPUT_LINES = "mma_tile.h", *INPUT_MMA[1:]
+WEIGHT_MMA = "conv2d_backward_weight_mma.h", "conv2d_backward_weight_mma_bfloat16.cu", BACKWARD_MMA
+TURNED = "mma_tile.h", *WEIGHT_MMA[1:]
+WIDE_LINES = "mma_tile.h", "conv2d_backward_weight_mma_tf32.cu", BACKWARD_MMA
 SUM = "sum_slices.h", "conv2d_backward_weight.cu", "test_conv2d_backward.py"
 BIAS = "column_sum.h", "conv2d_backward_bias.cu", "test_conv2d_backward.py"
 ELEMENTWISE = "elementwise.h", "elementwise.cu", "test_elementwise.py"
@@ -104,6 +110,19 @@ BUGS = [
     Bug("partial sums in one place", WEIGHT, "(tile.slice) * g.oc", "(tile.slice % 1) * g.oc"),
     Bug("old values forgotten", SUM, "*to = accumulate ? *to + sum : sum;", "*to = sum;"),
     Bug("padding reads gradients", WEIGHT_TILE, "if (dw != dw)", "if (false)"),
+    Bug("taps go the wrong way on tensor cores", INPUT_MMA, "window.step_h = -p.h", "window.step_h = p.h"),
+    Bug("all phases have as many taps", INPUT_MMA, "by_taps_w = p.by_taps[fewer_taps]", "by_taps_w = p.by_taps[0]"),
+    Bug("weights under taps of the other axis", INPUT_MMA, "tap.kw) * p.w.tap_step", "tap.kw) * p.h.tap_step"),
+    Bug("one bit for a whole pack", INPUT_MMA, "++k, passes >>= 1", "++k"),
+    Bug("no gradients of padding on tensor cores", INPUT_MMA, "if (value != value) value", "if (false) value"),
+    Bug("sums of wide columns mixed up", INPUT_LINES, "sums[i][k][half * 2 + n]", "sums[i][k][half + n * 2]"),
+    Bug("slices of tensor cores in one place", WEIGHT_MMA, "(tile.slice) * g.oc", "(0) * g.oc"),
+    Bug("elements all of one tap", WEIGHT_MMA, "at_tap.next(g.icg, g.kw);", ""),
+    Bug("elements begin where the last ended", WEIGHT_MMA, "if (e == 0) at_tap = tap;", ""),
+    Bug("16-bit gradients do not add up", ("sum_slices.h", *WEIGHT_MMA[1:]), "to_float(*to) + sum : sum", "sum : sum"),
+    Bug("turned matrices of rows swapped", TURNED, "i * 2 + lane() / 8 % 2)", "i * 2 + lane() / 16)"),
+    Bug("turned matrices of columns swapped", TURNED, "warp_column() / 8 + j + lane() / 16", "warp_column() / 8 + j"),
+    Bug("rows of a wide load mixed up", WIDE_LINES, "(n + k) % 2 + second * 2", "(n + k) % 2 * 2 + second"),
     Bug("no barrier between parts of a sum", SUM, "  sync();", "  "),
     Bug("parts of a sum left out", SUM, "part < kSumParts", "part < kSumParts - 1"),
     Bug("no barrier between rows of a column", BIAS, "  sync();", "  "),

@@ -29,6 +29,8 @@ DEFAULT_LIMIT = 128
 # A warpgroup has 168 at first, and shares them out anew.
 LIMITS = {
     "conv2d_forward_mma": 255,
+    "conv2d_backward_input_mma": 255,
+    "conv2d_backward_weight_mma": 255,
     "conv2d_forward_wgmma": 168,
     "wgmma_probe": 168,
     "depthwise_conv2d_backward_weight": 224,
@@ -43,6 +45,8 @@ INSTRUCTIONS = [
     ("conv2d_backward_weight_simt", 80, "LDGSTS"),
     ("conv2d_forward_simt", 75, "FFMA"),
     ("conv2d_forward_mma", 80, "HMMA"),
+    ("conv2d_backward_input_mma", 80, "HMMA"),
+    ("conv2d_backward_weight_mma", 80, "HMMA"),
     ("conv2d_forward_wgmma", 90, "HGMMA"),
     ("conv2d_forward_wgmma", 90, "UTMALDG.4D.IM2COL"),
     ("conv2d_forward_wgmma", 90, "UTMALDG.3D"),

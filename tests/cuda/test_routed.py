@@ -134,6 +134,12 @@ def test_conversions_are_told_and_can_be_refused(emulated: ModuleType, x: np.nda
     half = fastconv.explain("conv2d", GpuArray(x.astype(np.float16)), GpuArray(w.astype(np.float16)), **GEOMETRY)
     assert half.kernel != plan.kernel
     assert (half.scratch_bytes, half.bytes_moved) == (480 + 144, plan.bytes_moved // 2)
+    for of in ("input", "weight"):
+        exact = fastconv.explain(f"conv2d_backward_{of}", GpuArray(x), GpuArray(w), **GEOMETRY)
+        assert exact.kernel == f"conv2d_backward_{of}_simt"
+        there = GpuArray(x.astype(np.float16)), GpuArray(w.astype(np.float16))
+        short = fastconv.explain(f"conv2d_backward_{of}", *there, **GEOMETRY)
+        assert short.kernel.startswith(f"conv2d_backward_{of}_mma ")
     free = fastconv.explain("conv2d", GpuArray(channels_last(x)), GpuArray(channels_last(w)), **GEOMETRY)
     assert free.layout_conversions == []
     assert fastconv.explain("max_pool2d", GpuArray(x), 2).layout_conversions != []
@@ -238,7 +244,7 @@ def test_losses_of_pairs(emulated: ModuleType, rng: np.random.Generator, x: np.n
 
 
 def test_precision_and_short_floats(emulated: ModuleType, x: np.ndarray, w: np.ndarray) -> None:
-    """Passed on by `fastconv.ops`, in both passes that take them, from planes and to planes."""
+    """Passed on by `fastconv.ops`, in all passes, from planes and to planes."""
     for precision, tolerance in ((None, 1e-6), ("ieee", 1e-6), ("tf32x3", 4e-6), ("tf32", 2e-3)):
         y = ops.conv2d(x, w, **GEOMETRY)
         got = ops.conv2d(GpuArray(x), GpuArray(w), **GEOMETRY, precision=precision)
@@ -253,6 +259,15 @@ def test_precision_and_short_floats(emulated: ModuleType, x: np.ndarray, w: np.n
     out = GpuArray(np.zeros(y.shape, np.float16))
     assert ops.conv2d(*short, **GEOMETRY, out=out) is out
     np.testing.assert_allclose(out.array, y, rtol=0, atol=4e-3 * np.abs(y).max())
+    half_y = GpuArray(y.astype(np.float16))
+    wide = GpuArray(np.zeros(w.shape, np.float32))
+    ops.conv2d_backward_weight(short[0], w.shape, half_y, **GEOMETRY, out=wide)
+    for got, truth in (
+        (ops.conv2d_backward_input(x.shape, short[1], half_y, **GEOMETRY), gx),
+        (ops.conv2d_backward_weight(short[0], w.shape, half_y, **GEOMETRY), gw),
+        (wide, gw),
+    ):
+        np.testing.assert_allclose(got.array, truth, rtol=0, atol=4e-3 * np.abs(truth).max())
     for wrong in ("tf32", "half"):
         with pytest.raises(ValueError, match="conv2d: precision must be None or 'ieee' for NumPy arrays"):
             ops.conv2d(x, w, **GEOMETRY, precision=wrong)

@@ -90,16 +90,18 @@ def plan(
     dtype = given["input"].dtype
     size = ITEM_BYTES.get(dtype, 4)
     major, minor = native.device_properties(given["input"].device)["compute_capability"]
+    how = {
+        "dtype": dtype,
+        "precision": "",
+        "aligned": all(array.address % 16 == 0 for array in given.values()),
+        "compute_capability": 10 * major + minor,
+    }
     if name == _KERNELS["conv2d"]:
-        how = {
-            "dtype": dtype,
-            "precision": "",
-            "aligned": all(array.address % 16 == 0 for array in given.values()),
-            "compute_capability": 10 * major + minor,
-        }
         name = module.conv2d_forward_choice(shape, **how)
         if major == 9 and "_mma" in name:
             rejected.append(f"wgmma: {module.conv2d_wgmma_refusal(shape, **how)}")
+    elif kernel.startswith("conv2d_backward"):
+        name = getattr(module, f"{kernel}_choice")(shape, **how)
     moved = math.prod(x_shape) + math.prod(y_shape) + (0 if pooling else math.prod(w_shape))
     return {
         "op": op,

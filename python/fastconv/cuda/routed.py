@@ -251,7 +251,10 @@ def conv2d_backward_weight(
     grad, _ = images(op, "grad_output", grad_output, order)
     shape = _memory_shape(arg.shape_tuple(op, "weight_shape", weight_shape, 4), "NCHW")
     result = Result(op, out, "NCHW")
-    options: Any = {"precision": precision, "out": result.direct}
+    into: Any = result.direct
+    if result.planes is not None:  # which may be float32 where the images are not
+        into = arrays.empty(op, x, shape, result.planes.dtype)
+    options: Any = {"precision": precision, "out": into}
     return result.finish(kernels.conv2d_backward_weight(x, shape, grad, stride, padding, dilation, groups, **options))
 
 
