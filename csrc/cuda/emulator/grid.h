@@ -61,7 +61,7 @@ struct Block {
   unsigned char* shared = nullptr;
   std::int64_t shared_bytes = 0;
   int at_barrier = 0, at_phase = 0;  // threads that wait for all, or for a barrier in shared memory
-  std::uint64_t barriers = 0;  // passed so far
+  std::uint64_t barriers = 0;        // passed so far
   std::vector<Warp> warps;
   std::shared_ptr<Hopper> hopper;  // barriers, copies and products on the way, if the kernel has any
   bool (*when_stuck)() = nullptr;  // what may go on by itself while all threads wait; false: nothing

@@ -2,8 +2,8 @@
 //
 // Copies by TMA land when they are asked for; or, with late landing, one after another while everybody waits, and
 // backwards one at random whenever somebody waits for a barrier. Until then the place holds NaN. Products read shared
-// memory at the last moment, when they are waited for, if copies land early, and at once if those land late; sums that
-// are on the way are NaN.
+// memory at the last moment, when they are waited for, if copies land early and threads run forwards; at once with one
+// of the two the other way round, and by chance with both. Sums that are on the way are NaN.
 #pragma once
 
 #include <cstdint>
