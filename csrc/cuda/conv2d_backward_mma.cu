@@ -6,7 +6,6 @@
 #include "cuda/conv2d_kind.h"
 #include "cuda/depthwise_conv2d.h"
 #include "cuda/devices.h"
-#include "cuda/error.h"
 
 namespace fastconv {
 namespace cuda {
@@ -21,15 +20,6 @@ bool is_exact(const Conv2dShape& shape, ElementType type, Precision precision, i
   return is_depthwise(shape) ||
          (type == ElementType::kFloat32 && (precision == Precision::kIeee || compute_capability < 80));
 }
-
-void check_instructions(const char* op, ElementType type, int compute_capability) {
-  if (compute_capability < (type == ElementType::kFloat16 ? 75 : 80))
-    throw CudaError(std::string(op) + ": this GPU has compute capability " + std::to_string(compute_capability / 10) +
-                    "." + std::to_string(compute_capability % 10) + ", but float16 needs 7.5 and bfloat16 8.0");
-}
-
-// 99 KB of shared memory is what every GPU has from sm_80 on, sm_75 has 64.
-int stages_for(int compute_capability) { return compute_capability < 80 ? 2 : 3; }
 
 bool in_pieces(const Conv2dShape& shape, ElementType type) {
   return shape.icg() * bytes_of(type) % 16 == 0 && shape.ocg() * bytes_of(type) % 16 == 0;
@@ -61,8 +51,8 @@ Conv2dBackwardChoice choose_conv2d_backward_input(const Conv2dShape& shape, Elem
                                                   bool aligned, int compute_capability) {
   if (is_exact(shape, type, precision, compute_capability))
     return {is_depthwise(shape) ? "depthwise_conv2d_backward_input" : "conv2d_backward_input_simt", false, 0, 0, 0, 0};
-  check_instructions("conv2d_backward_input", type, compute_capability);
-  const int stages = stages_for(compute_capability);
+  check_tensor_cores("conv2d_backward_input", type, compute_capability);
+  const int stages = mma_stages(compute_capability);
   if (!aligned || !in_pieces(shape, type))
     return {"conv2d_backward_input_mma", true, 128, 64, static_cast<int>(bytes_of(type)), stages};
   const int columns = shape.icg() > 64 ? 128 : shape.icg() > 32 ? 64 : 32;
@@ -89,8 +79,8 @@ Conv2dBackwardChoice choose_conv2d_backward_weight(const Conv2dShape& shape, Ele
   if (is_exact(shape, type, precision, compute_capability))
     return {
         is_depthwise(shape) ? "depthwise_conv2d_backward_weight" : "conv2d_backward_weight_simt", false, 0, 0, 0, 0};
-  check_instructions("conv2d_backward_weight", type, compute_capability);
-  const int stages = stages_for(compute_capability);
+  check_tensor_cores("conv2d_backward_weight", type, compute_capability);
+  const int stages = mma_stages(compute_capability);
   if (!aligned || !in_pieces(shape, type))
     return {"conv2d_backward_weight_mma", true, 64, 128, static_cast<int>(bytes_of(type)), stages};
   const WeightPlan plan = plan_on_tensor_cores(shape, type);

@@ -26,6 +26,15 @@ Precision parse_precision(const char* op, ElementType type, const std::string& p
   return precision == "ieee" ? Precision::kIeee : precision == "tf32" ? Precision::kTf32 : Precision::kTf32x3;
 }
 
+void check_tensor_cores(const char* op, ElementType type, int compute_capability) {
+  if (compute_capability < (type == ElementType::kFloat16 ? 75 : 80))
+    throw CudaError(std::string(op) + ": this GPU has compute capability " + std::to_string(compute_capability / 10) +
+                    "." + std::to_string(compute_capability % 10) + ", but float16 needs 7.5 and bfloat16 8.0");
+}
+
+// 99 KB of shared memory is what every GPU has from sm_80 on, sm_75 has 64.
+int mma_stages(int compute_capability) { return compute_capability < 80 ? 2 : 3; }
+
 std::string Conv2dForwardChoice::name() const {
   if (!tensor_cores) return kernel;
   const std::string copies = wgmma ? "boxes by TMA" : std::to_string(copy_bytes) + " bytes a copy";
@@ -44,12 +53,9 @@ Conv2dForwardChoice choose_conv2d_forward(const Conv2dShape& shape, ElementType 
             : kind == Conv2dKind::stem ? "stem_conv2d"
                                        : "conv2d_forward_simt",
             false, 0, 0, 0};
-  if (compute_capability < (type == ElementType::kFloat16 ? 75 : 80))
-    throw CudaError("conv2d: this GPU has compute capability " + std::to_string(compute_capability / 10) + "." +
-                    std::to_string(compute_capability % 10) + ", but float16 needs 7.5 and bfloat16 8.0");
+  check_tensor_cores("conv2d", type, compute_capability);
   if (!conv2d_wgmma_refuses(shape, type, precision, aligned, compute_capability)) return choose_conv2d_wgmma(shape);
-  // 99 KB of shared memory is what every GPU has from sm_80 on, sm_75 has 64.
-  const int stages = compute_capability < 80 ? 2 : 3;
+  const int stages = mma_stages(compute_capability);
   if (!aligned || shape.icg() * bytes_of(type) % 16 != 0)
     return {"conv2d_forward_mma", true, 64, static_cast<int>(bytes_of(type)), stages};
   return {"conv2d_forward_mma", true, shape.ocg() > 64 ? 128 : shape.ocg() > 32 ? 64 : 32, 16, stages};

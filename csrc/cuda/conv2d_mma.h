@@ -19,6 +19,10 @@ enum class Precision { kNative, kIeee, kTf32, kTf32x3 };
 // From the name that Python has; invalid_argument for others, and where it does not go with the type.
 Precision parse_precision(const char* op, ElementType type, const std::string& precision);
 
+// CudaError where the GPU has no instruction for the type; how many slabs of a tile its shared memory holds.
+void check_tensor_cores(const char* op, ElementType type, int compute_capability);
+int mma_stages(int compute_capability);
+
 struct Conv2dForwardChoice {
   const char* kernel;
   bool tensor_cores;   // else conv2d_forward, and the rest says nothing
