@@ -91,7 +91,8 @@ std::string explain_pool2d(const Pool2dShape& s, PoolPass pass) {
   const std::string unrolled = pool2d_side(s) ? ", unrolled" : "";
   switch (pass) {
     case PoolPass::max_forward:
-      return "max_pool2d_forward: a thread per output pixel" + unrolled + access;
+      return is_wide(s) ? "max_pool2d_forward_wide: a block shares the many taps of a window" + access
+                        : "max_pool2d_forward: a thread per output pixel" + unrolled + access;
     case PoolPass::max_backward:
       return has_small_cells(s)
                  ? "max_pool2d_backward_cells: windows do not overlap, each is read once" + access

@@ -2,6 +2,7 @@
 #include "core/checked_math.h"
 #include "cuda/aligned.h"
 #include "cuda/kernels/max_pool2d.h"
+#include "cuda/lanes.h"
 #include "cuda/launch.h"
 #include "cuda/pool2d.h"
 #include "cuda/pool2d_choice.h"
@@ -17,6 +18,17 @@ std::int64_t blocks_of(const PixelItems& items) { return ceil_div(items.items, k
 // Loops are not written out where channels go one by one in 16 bits: not worth their size.
 template <int kVector, class Place, class T>
 void forward(const Pool2dShape& s, MaxPoolForwardParams<T> p, Stream stream) {
+  if (is_wide(s)) {
+    const std::int64_t accesses = s.c / kVector;
+    p.lanes = lanes_for(accesses), p.chunks = static_cast<std::int32_t>(ceil_div(accesses, p.lanes));
+    constexpr std::int64_t kSharedBytes = kPoolThreads * static_cast<int>(sizeof(Maximum<kVector>));
+    for_pixels("max_pool2d", s, s.n, s.oh, s.ow, p.chunks, [&](const PixelItems& items) {
+      p.items = items;
+      launch({"max_pool2d_forward_wide", items.items, kPoolThreads, kSharedBytes, stream},
+             max_pool2d_forward_wide<T, kVector, Place>, p, s);
+    });
+    return;
+  }
   constexpr bool kUnrolls = kVector > 1 || sizeof(T) == 4;
   const auto kernel = pool2d_side(s) == 2 ? max_pool2d_forward_kernel < T, kVector, Place,
              kUnrolls ? 2 : 0 > : pool2d_side(s) == 3 ? max_pool2d_forward_kernel < T, kVector, Place,

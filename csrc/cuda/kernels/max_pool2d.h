@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "cuda/kernels/floats.h"
 #include "cuda/kernels/pool2d_geometry.h"
@@ -28,7 +29,8 @@ struct MaxPoolForwardParams {
   void* places;  // of the kernel's Place
   Pool2dGeometry geometry;
   PixelItems items;
-  bool positive_only;  // no tap where the maximum is not above 0, as the gradient of a ReLU before wants it
+  bool positive_only;          // no tap where the maximum is not above 0, as the gradient of a ReLU before wants it
+  std::int32_t lanes, chunks;  // of the wide kernel: threads side by side in a pixel, blocks of them
 };
 
 template <class T>
@@ -60,6 +62,33 @@ struct Maximum {
   }
 };
 
+// From a place to that of the next row and of the next column, and the place of the first tap that lies inside.
+template <class Place>
+struct PlaceSteps {
+  std::int32_t first = 0, row = 0, column = 0;
+
+  FASTCONV_DEVICE PlaceSteps(const Pool2dGeometry& g, const PoolWindow& window, std::int32_t h, std::int32_t w) {
+    if constexpr (kHasPlaces<Place>) {
+      row = kIsFlat<Place> ? g.dilation_h * g.iw : g.kw, column = kIsFlat<Place> ? g.dilation_w : 1;
+      first = kIsFlat<Place> ? h * g.iw + w : window.rows.begin * g.kw + window.columns.begin;
+    }
+  }
+};
+
+template <class T, int kVector, class Place>
+FASTCONV_DEVICE void put_maximum(const MaxPoolForwardParams<T>& p, const Maximum<kVector>& maximum, std::int64_t to) {
+  store_floats(p.output + to, maximum.best);
+  if constexpr (kHasPlaces<Place>) {
+    Pack<Place, kVector> places;
+    FASTCONV_UNROLL
+    for (int i = 0; i < kVector; ++i) {
+      const bool none = p.positive_only && maximum.best.at[i] <= 0;
+      places.at[i] = static_cast<Place>(none ? kNoTap : maximum.place[i]);
+    }
+    store(static_cast<Place*>(p.places) + to, places);
+  }
+}
+
 // kSide: 2 or 3 for windows of that many taps each way, whose loads then go out together; 0 for any other.
 template <class T, int kVector, class Place, int kSide>
 FASTCONV_BOUNDED_KERNEL(kPoolThreads, 4)
@@ -77,11 +106,7 @@ max_pool2d_forward_kernel(FASTCONV_GRID_CONSTANT const MaxPoolForwardParams<T> p
   const T* corner = p.input + element(g, at.n, g.ih, g.iw, h, w, channel);
   const std::int64_t row_step = static_cast<std::int64_t>(g.dilation_h) * g.iw * g.channels;
   const std::int64_t column_step = static_cast<std::int64_t>(g.dilation_w) * g.channels;
-  std::int32_t place = 0, place_row = 0, place_column = 0;
-  if constexpr (kHasPlaces<Place>) {
-    place_row = kIsFlat<Place> ? g.dilation_h * g.iw : g.kw, place_column = kIsFlat<Place> ? g.dilation_w : 1;
-    place = kIsFlat<Place> ? h * g.iw + w : window.rows.begin * g.kw + window.columns.begin;
-  }
+  const PlaceSteps<Place> place(g, window, h, w);
 
   Maximum<kVector> maximum;
   const std::int32_t rows = window.rows.count(), columns = window.columns.count();
@@ -91,29 +116,75 @@ max_pool2d_forward_kernel(FASTCONV_GRID_CONSTANT const MaxPoolForwardParams<T> p
     FASTCONV_UNROLL
     for (int tap = 0; tap < kTaps; ++tap)
       x[tap] = load_floats<kVector>(corner + tap / kColumns * row_step + tap % kColumns * column_step);
-    maximum.start(x[0], place);
+    maximum.start(x[0], place.first);
     FASTCONV_UNROLL
     for (int tap = 1; tap < kTaps; ++tap)
-      maximum.take(x[tap], place + tap / kColumns * place_row + tap % kColumns * place_column);
+      maximum.take(x[tap], place.first + tap / kColumns * place.row + tap % kColumns * place.column);
   } else {
-    maximum.start(load_floats<kVector>(corner), place);
+    maximum.start(load_floats<kVector>(corner), place.first);
     for (std::int32_t row = 0; row < rows; ++row)
       for (std::int32_t column = row == 0 ? 1 : 0; column < columns; ++column)
         maximum.take(load_floats<kVector>(corner + row * row_step + column * column_step),
-                     place + row * place_row + column * place_column);
+                     place.first + row * place.row + column * place.column);
   }
 
-  const std::int64_t to = element(g, at.n, g.oh, g.ow, at.row, at.column, channel);
-  store_floats(p.output + to, maximum.best);
-  if constexpr (kHasPlaces<Place>) {
-    Pack<Place, kVector> places;
+  put_maximum<T, kVector, Place>(p, maximum, element(g, at.n, g.oh, g.ow, at.row, at.column, channel));
+}
+
+// Which of two comes out whatever the order in which they are met: the first of equal ones, the first NaN.
+FASTCONV_DEVICE bool comes_before(float x, std::int32_t at, float best, std::int32_t place) {
+  if (x != x) return best == best || at < place;
+  return x > best || (x == best && at < place);
+}
+
+// Wide windows, of which there are few (global pooling): a block has one window and `lanes` accesses of its channels.
+// Its threads take every slices-th tap each; then the slices are compared in pairs. Taps are numbered even where nobody
+// asks for places: the number decides between equal ones.
+template <class T, int kVector, class Place>
+FASTCONV_BOUNDED_KERNEL(kPoolThreads, 4)
+max_pool2d_forward_wide(FASTCONV_GRID_CONSTANT const MaxPoolForwardParams<T> p) {
+  const Pool2dGeometry& g = p.geometry;
+  const std::int32_t slices = kPoolThreads / p.lanes, slice = thread_x() / p.lanes;
+  const PixelItem at = pixel_item(p.items, block_x());  // its access is a chunk
+  const std::int32_t channel = (at.access * p.lanes + thread_x() % p.lanes) * kVector;
+  const PoolWindow window(g, at.row, at.column);
+  const std::int32_t rows = window.rows.count(), columns = window.columns.count();
+  const std::int32_t h = window.h + window.rows.begin * g.dilation_h,
+                     w = window.w + window.columns.begin * g.dilation_w;
+  const PlaceSteps<std::conditional_t<kHasPlaces<Place>, Place, std::int32_t>> place(g, window, h, w);
+
+  Maximum<kVector> maximum;
+  FASTCONV_UNROLL
+  for (int i = 0; i < kVector; ++i) maximum.best.at[i] = detail::from_bits(0xff800000), maximum.place[i] = INT32_MAX;
+  const auto take = [&](const Pack<float, kVector>& x, const auto& place_of) {
     FASTCONV_UNROLL
-    for (int i = 0; i < kVector; ++i) {
-      const bool none = p.positive_only && maximum.best.at[i] <= 0;
-      places.at[i] = static_cast<Place>(none ? kNoTap : maximum.place[i]);
+    for (int i = 0; i < kVector; ++i)
+      if (comes_before(x.at[i], place_of(i), maximum.best.at[i], maximum.place[i]))
+        maximum.best.at[i] = x.at[i], maximum.place[i] = place_of(i);
+  };
+  if (channel < g.channels) {
+    const T* corner = p.input + element(g, at.n, g.ih, g.iw, h, w, channel);
+    const std::int64_t row_step = static_cast<std::int64_t>(g.dilation_h) * g.iw * g.channels;
+    const std::int64_t column_step = static_cast<std::int64_t>(g.dilation_w) * g.channels;
+    std::int32_t row = slice / columns, column = slice % columns;
+    while (row < rows) {
+      const std::int32_t here = place.first + row * place.row + column * place.column;
+      take(load_floats<kVector>(corner + row * row_step + column * column_step), [&](int) { return here; });
+      for (column += slices; column >= columns; column -= columns) ++row;
     }
-    store(static_cast<Place*>(p.places) + to, places);
   }
+  auto* const all = shared<Maximum<kVector>>();
+  all[thread_x()] = maximum;
+  for (std::int32_t half = slices / 2; half > 0; half /= 2) {
+    sync();
+    if (slice < half) {
+      const Maximum<kVector> other = all[thread_x() + half * p.lanes];
+      take(other.best, [&](int i) { return other.place[i]; });
+      all[thread_x()] = maximum;
+    }
+  }
+  if (slice == 0 && channel < g.channels)
+    put_maximum<T, kVector, Place>(p, maximum, element(g, at.n, g.oh, g.ow, at.row, at.column, channel));
 }
 
 // One input pixel: adds up what the windows over it have for it, row by row. Nobody else writes there, so that nothing
