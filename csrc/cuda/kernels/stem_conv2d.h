@@ -131,29 +131,42 @@ stem_conv2d(FASTCONV_GRID_CONSTANT const StemParams<T> p) {
 
   const std::int32_t oh = first_oh + row;
   if (oh >= p.oh) return;
+  T* const line = p.output + (static_cast<std::int64_t>(n) * p.oh + oh) * p.ow * p.oc;
+  const auto channel_of = [&](int i) { return first_channel + i / 4 * (kOutputs / 2) + own_channel + i % 4; };
+  const auto finished = [&](float y, std::int32_t channel) {
+    if (p.bias) y += to_float(p.bias[channel]);
+    return !p.relu || y > 0 || y != y ? y : 0;  // NaN stays NaN
+  };
+  std::uint64_t broken = 0;
   FASTCONV_UNROLL_ON_GPU
   for (int j = 0; j < kStemPixels; ++j) {
     const std::int32_t ow = first_ow + column + j;
     if (ow >= p.ow) continue;
-    T* const pixel = p.output + ((static_cast<std::int64_t>(n) * p.oh + oh) * p.ow + ow) * p.oc;
+    T* const pixel = line + static_cast<std::int64_t>(ow) * p.oc;
     FASTCONV_UNROLL
     for (int four = 0; four < kFours; ++four) {
-      const std::int32_t channel = first_channel + four * (kOutputs / 2) + own_channel;
+      const std::int32_t channel = channel_of(four * 4);
       Float4 out;
       FASTCONV_UNROLL
       for (int i = 0; i < 4; ++i) {
         float y = sums[j][four * 4 + i];
         if (channel + i < p.oc) {
-          // Padding was multiplied as zeros. That is wrong for weights that are Inf or NaN, and then the sum is NaN.
-          if (y != y) y = stem_sum_inside(p, n, oh, ow, channel + i);
-          if (p.bias) y += to_float(p.bias[channel + i]);
-          if (p.relu) y = y > 0 || y != y ? y : 0;  // NaN stays NaN
+          broken |= static_cast<std::uint64_t>(y != y) << (j * kThreadChannels + four * 4 + i);
+          y = finished(y, channel + i);
           if (!p.in_fours) pixel[channel + i] = from_float<T>(y);
         }
         out.at[i] = y;
       }
       if (p.in_fours && channel < p.oc) store_floats(pixel + channel, out);
     }
+  }
+  // Padding was multiplied as zeros. That is wrong for weights that are Inf or NaN, and then the sum is NaN. Here,
+  // where no sums are alive any more, the calls cost no registers.
+  for (int k = 0; broken; ++k, broken >>= 1) {
+    if (!(broken & 1)) continue;
+    const std::int32_t ow = first_ow + column + k / kThreadChannels, channel = channel_of(k % kThreadChannels);
+    line[static_cast<std::int64_t>(ow) * p.oc + channel] =
+        from_float<T>(finished(stem_sum_inside(p, n, oh, ow, channel), channel));
   }
 }
 
