@@ -74,6 +74,20 @@ def test_deep_sums(emulated: ModuleType, dtype: str, precision: str | None, rng:
     assert relative_error(as_numbers(y, dtype), expected(geometry, dtype, x, w, None)) < KINDS[dtype, precision]
 
 
+@pytest.mark.parametrize("turned", [False, True], ids=["first", "second"])
+def test_both_operands_are_rounded_to_nearest(emulated: ModuleType, turned: bool) -> None:
+    """To TF32, as tensor cores do not: they leave the last bits out."""
+    stored_as, nearest = np.float32(1 + 2**-11 + 2**-13), np.float32(1 + 2**-10)
+    x, w, gy = (np.full(shape, stored_as, np.float32) for shape in ((1, 4, 4, 8), (8, 1, 1, 8), (1, 4, 4, 8)))
+    ones = np.ones_like
+    forward = (ones(x), w) if turned else (x, ones(w))
+    assert (cuda.conv2d(*forward, precision="tf32") == 8 * nearest).all()
+    given, by = (ones(w), gy) if turned else (w, ones(gy))
+    assert (cuda.conv2d_backward_input(x.shape, given, by, precision="tf32") == 8 * nearest).all()
+    seen, by = (ones(x), gy) if turned else (x, ones(gy))
+    assert (cuda.conv2d_backward_weight(seen, w.shape, by, precision="tf32") == 16 * nearest).all()
+
+
 @pytest.mark.parametrize(("dtype", "precision"), KINDS, ids=NAMES)
 def test_a_batch_is_its_images(
     emulated: ModuleType, dtype: str, precision: str | None, rng: np.random.Generator

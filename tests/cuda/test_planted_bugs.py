@@ -23,6 +23,7 @@ CONV = "conv2d_forward_simt.h", "conv2d_forward.cu", "test_conv2d.py"
 MMA = "conv2d_forward_mma.h", "conv2d_forward_mma_float16.cu", "test_conv2d_mma.py"
 MMA_TILE = "mma_tile.h", *MMA[1:]
 TF32 = "conv2d_forward_mma.h", "conv2d_forward_mma_tf32.cu", "test_conv2d_mma.py"
+ROUNDING = "mma_math.h", "conv2d_forward_mma_tf32.cu", "test_conv2d_mma.py"
 MATH = "mma_math.h", "conv2d_forward_mma_tf32x3.cu", "test_conv2d_mma.py"
 WGMMA = "conv2d_forward_wgmma.h", "conv2d_forward_wgmma_bfloat16.cu", "test_conv2d_wgmma.py"
 OPERANDS = "wgmma_operands.h", *WGMMA[1:]
@@ -149,6 +150,8 @@ BUGS = [
     Bug("warps all take the first rows", MMA_TILE, "warp() / kWarpsAcross * (16 * kDown)", "0"),
     Bug("pairs where the last column is alone", MMA, "column + 1 >= g.ocg", "column + 1 > g.ocg"),
     Bug("padding reads weights on tensor cores", TF32, "if (sum != sum) sum =", "if (false) sum ="),
+    Bug("the first operand is not rounded", ROUNDING, "a[i][e] = round_tf32(detail::from_bits(a[i][e]));", ";"),
+    Bug("the second operand is not rounded", ROUNDING, "b[j][e] = round_tf32(detail::from_bits(b[j][e]));", ";"),
     Bug("no small part of a", MATH, "mma_tf32(step, a_small, b[j]);", ""),
     Bug("no small part of b", MATH, "mma_tf32(step, a[i], b_small[j]);", ""),
     Bug("slabs are multiplied before they land", WGMMA, "barrier_wait(full[place.stage], place.parity);", ""),
