@@ -101,7 +101,7 @@ BUGS = [
     Bug("gradients of padding", INPUT, "if (p.mask_bits(element) & 1)", "if (false)"),
     Bug("stride and dilation taken for coprime", PHASE, "rest / (g - 1) * g + (", "rest / (g - 1) + ("),
     Bug("the first tap only", PHASE, "/ x.tap_step + 1 : 0", "/ x.kernel + 1 : 0"),
-    Bug("slices overlap", WEIGHT, "pixel < end && has_column", "has_column"),
+    Bug("slices overlap", WEIGHT_TILE, "? first + p.slice_pixels :", "? first + p.slice_pixels + 1 :"),
     Bug(
         "a slice too short",
         WEIGHT_TILE,
