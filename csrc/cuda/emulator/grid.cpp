@@ -210,8 +210,9 @@ std::string run_grid(int blocks, int threads, std::int64_t shared_bytes, const s
   block = &b;
   for (int i = 0; i < blocks && run.error.empty(); ++i) {
     b.index = mode().backwards ? blocks - 1 - i : i;
-    // What was never written shall be seen: NaN, and backwards a number, since kernels mend sums that are NaN.
-    std::memset(memory, mode().backwards ? 0x4b : 0xff, bytes);
+    // What was never written shall be seen: NaN, and backwards or if copies land late a number, since kernels mend
+    // sums that are NaN.
+    std::memset(memory, mode().backwards || mode().late_landing ? 0x4b : 0xff, bytes);
     run_block(b);
   }
   block = nullptr;
