@@ -155,6 +155,20 @@ def test_global_pooling(case: Pooling, layout: str, dtype: np.dtype, isa: str) -
 
 
 @EVERY_LAYOUT
+@pytest.mark.parametrize("stride", [(1, 1), (4, 2), (6, 9)], ids=str)
+@pytest.mark.parametrize("width", [4, 9])
+def test_one_row_of_windows(
+    width: int, stride: tuple[int, int], layout: str, dtype: np.dtype, isa: str, rng: np.random.Generator
+) -> None:
+    """Windows as high as the planes, which NCHW takes for one tall plane, whatever their stride."""
+    x = rng.integers(-9, 9, (3, 5, 6, 9)).astype(np.float64)
+    expected = reference.avg_pool2d(x, (6, width), stride, ((0, 0), (0, 0)), False, True, 1)
+    options = {"kernel_size": (6, width), "stride": stride, "divisor_override": 1, "layout": layout}
+    got = ops.avg_pool2d(to_layout(x.astype(dtype), layout), **options)
+    np.testing.assert_array_equal(from_layout(got, layout), expected)
+
+
+@EVERY_LAYOUT
 def test_the_mean_of_a_large_image_is_accurate(layout: str, isa: str, rng: np.random.Generator) -> None:
     """Rows, or lanes, are summed on their own: the error grows with the root of the pixels, not with their number."""
     x = (rng.random((1, 3, 512, 512)) + 1000).astype(np.float32)
