@@ -2,7 +2,7 @@
 // same source is compiled by nvcc for a GPU and by g++ for the emulator, where tests run it without one.
 //
 //   thread_x() block_x() block_threads() blocks()    who am I; grids and blocks have one dimension
-//   block_x_anew()                                   the same, but what follows from it is computed again, not kept in
+//   thread_x_anew() block_x_anew()                   the same, but what follows from it is computed again, not kept in
 //                                                    registers over a long loop
 //   lane() warp()                                    the thread within its 32, and which 32 of the block
 //   shared<T>()                                      the block's shared memory, as many bytes as the launch asked for

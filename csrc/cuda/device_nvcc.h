@@ -13,6 +13,11 @@ FASTCONV_DEVICE int block_x_anew() {
   asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
   return block;
 }
+FASTCONV_DEVICE int thread_x_anew() {
+  int thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return thread;
+}
 FASTCONV_DEVICE int block_threads() { return static_cast<int>(blockDim.x); }
 FASTCONV_DEVICE int blocks() { return static_cast<int>(gridDim.x); }
 FASTCONV_DEVICE int lane() { return thread_x() % 32; }

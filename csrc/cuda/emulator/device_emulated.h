@@ -14,6 +14,7 @@ namespace cuda {
 inline int thread_x() { return emulator::thread->index; }
 inline int block_x() { return emulator::block->index; }
 inline int block_x_anew() { return block_x(); }
+inline int thread_x_anew() { return thread_x(); }
 inline int block_threads() { return emulator::block->threads; }
 inline int blocks() { return emulator::block->blocks; }
 inline int lane() { return thread_x() % 32; }

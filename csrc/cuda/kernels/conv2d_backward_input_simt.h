@@ -42,6 +42,7 @@ struct BackwardInputLoader {
     depth_end = tile.h.taps * tile.w.taps * g.ocg;
   }
 
+  // The thread is asked for anew: what follows from it would not fit beside the sums on sm_75.
   FASTCONV_DEVICE void copy_slab(float* stage, std::int32_t depth) const {
     copy_grad_output(stage, depth);
     copy_weight(stage + Tile::Rows::kFloats, depth);
@@ -49,7 +50,7 @@ struct BackwardInputLoader {
 
   FASTCONV_DEVICE void copy_grad_output(float* stage, std::int32_t depth) const {
     const Conv2dGeometry& g = p.geometry;
-    const int part = thread_x() % 2 * 4, to = Tile::Rows::offset(thread_x() / 2, part);
+    const int thread = thread_x_anew(), part = thread % 2 * 4, to = Tile::Rows::offset(thread / 2, part);
     FASTCONV_UNROLL
     for (int i = 0; i < 4; i += kVector) {
       const std::int32_t position = depth + part + i;
@@ -64,10 +65,11 @@ struct BackwardInputLoader {
   }
 
   FASTCONV_DEVICE void copy_weight(float* stage, std::int32_t depth) const {
+    const int thread = thread_x_anew();
     const Conv2dGeometry& g = p.geometry;
     FASTCONV_UNROLL
     for (int i = 0; i < kCopiesOfDepth * kSimtDepth; i += kSimtThreads) {
-      const int copy = thread_x() + i, at_depth = copy / kCopiesOfDepth;
+      const int copy = thread + i, at_depth = copy / kCopiesOfDepth;
       if (at_depth >= kSimtDepth) break;
       const std::int32_t position = depth + at_depth;
       const Tap tap = Tap::at(position, p.by_ocg, p.by_taps[fewer_taps]);
