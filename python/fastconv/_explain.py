@@ -11,11 +11,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from fastconv import _core
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument
+from fastconv._checks.gpu import is_on_gpu
 from fastconv.ops.conv2d import conv2d_geometry
 from fastconv.ops.conv_transpose2d import conv_transpose2d_geometry
-from fastconv.ops.device import is_on_gpu
 from fastconv.ops.pool2d import pool2d_geometry
 from fastconv.ops.pool2d_passes import flag
 from fastconv.ops.slow_path import PassName, forced_copies, slow_notes
@@ -225,7 +225,7 @@ def explain(
         raise ValueError(f"explain: op must be one of {', '.join(map(repr, _OPERATIONS))}, got {op!r}")
     order = arg.layout(op, layout)
     if is_on_gpu(input):
-        gpu = importlib.import_module("fastconv.cuda.explain")
+        gpu = importlib.import_module("fastconv.ops.gpu.explain")
         return Explanation(**gpu.plan(op, input, weight, stride, padding, dilation, groups, ceil_mode, order))
     if op in _POOL_PASSES:
         window = (weight, stride, padding, dilation, ceil_mode)

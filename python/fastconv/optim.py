@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fastconv._aligned import aligned_zeros
-from fastconv.ops.arguments import Array, describe
+from fastconv._checks.arguments import Array, describe
 
 if TYPE_CHECKING:
     from fastconv.nn.parameter import Parameter

@@ -10,9 +10,9 @@ import pytest
 
 from cuda_arrays import GpuArray, OldGpuArray, Plain
 from fastconv import cuda
+from fastconv._checks.gpu import is_on_gpu
 from fastconv.cuda import arrays, native
 from fastconv.cuda.launch import Launch
-from fastconv.ops.device import is_on_gpu
 
 
 @pytest.fixture

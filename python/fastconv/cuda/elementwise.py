@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from fastconv._checks import arguments as arg
 from fastconv.cuda import arrays, native
 from fastconv.cuda.arrays import View
 from fastconv.cuda.launch import Launch
-from fastconv.ops import arguments as arg
 
 
 def mask_shape(shape: tuple[int, ...]) -> tuple[int]:

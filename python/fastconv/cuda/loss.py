@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastconv._checks import arguments as arg
+from fastconv._checks.numbers import mean_divisor, number
 from fastconv.cuda import arrays, native
 from fastconv.cuda.launch import Launch
-from fastconv.ops import arguments as arg
-from fastconv.ops.loss import mean_divisor
-from fastconv.ops.pointwise import number
 
 
 def workspace_shape(rows: int) -> tuple[int]:

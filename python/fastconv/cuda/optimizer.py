@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastconv._checks import arguments as arg
+from fastconv._checks.numbers import as_number
 from fastconv.cuda import arrays, native
 from fastconv.cuda.arrays import View
 from fastconv.cuda.launch import Launch
-from fastconv.ops import arguments as arg
-from fastconv.ops.optimizer import as_number
 
 
 def _like(op: str, name: str, value: Any, param: View, write: bool) -> View:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import IntOrPair, PaddingArgument
 from fastconv.cuda import arrays, native
 from fastconv.cuda.launch import Launch
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import IntOrPair, PaddingArgument
 
 
 @lru_cache(maxsize=1024)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import IntOrPair, PaddingArgument
 from fastconv.cuda import arrays, native
 from fastconv.cuda.conv2d import geometry, output_shape
 from fastconv.cuda.launch import Launch
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import IntOrPair, PaddingArgument
 
 
 def stem_conv2d(

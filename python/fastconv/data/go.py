@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv.ops import arguments
+from fastconv._checks import arguments
 
 __all__ = ["GO_PLANES", "go_planes", "make_go_positions"]
 

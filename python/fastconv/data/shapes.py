@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv.ops import arguments
+from fastconv._checks import arguments
 
 __all__ = ["SHAPE_CLASSES", "make_shapes"]
 

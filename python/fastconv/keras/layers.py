@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from fastconv import nn
+from fastconv._checks import arguments
+from fastconv._checks.numbers import number
 from fastconv.keras.utils import generator
 from fastconv.nn import init
 from fastconv.nn.frame import Shape
-from fastconv.ops import arguments
-from fastconv.ops.norm import number
 
 __all__ = [
     "Activation",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastconv.ops import arguments
+from fastconv._checks import arguments
 
 __all__ = ["generator", "set_random_seed", "to_categorical"]
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
 
 Shape: TypeAlias = tuple[int, ...]
 Spec: TypeAlias = tuple[Shape, np.dtype[Any]]

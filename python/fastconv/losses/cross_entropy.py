@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
+from fastconv._checks.numbers import number
 from fastconv.losses.base import Loss, Shape, Spec, check_target
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
-from fastconv.ops.pointwise import number
 
 
 def checked_weight(op: str, weight: object) -> Array:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
 from fastconv.losses.base import Loss, Shape, Spec, check_target
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
 
 
 def _need_images(op: str, shape: Shape) -> None:

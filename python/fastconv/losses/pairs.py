@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
+from fastconv._checks.numbers import number
 from fastconv.losses.base import Loss, Shape, Spec, check_target, memory_order
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
-from fastconv.ops.pointwise import number
 
 Kind = Literal["squared", "absolute", "huber", "binary_logits", "binary"]
 

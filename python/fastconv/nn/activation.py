@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
+from fastconv._checks.numbers import number
 from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.own_activation import stage_bytes
-from fastconv.ops import arguments
 from fastconv.ops.activation import softmax_view
-from fastconv.ops.arguments import Array
-from fastconv.ops.pointwise import READ_INPUT, gelu_name, number
+from fastconv.ops.pointwise import READ_INPUT, gelu_name
 
 
 class ReLU(Layer):

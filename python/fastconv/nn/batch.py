@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Layout
 from fastconv.losses import Loss
 from fastconv.nn.frame import Shape
 from fastconv.nn.graph import Graph, Node
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Layout
 
 Arrays: TypeAlias = NDArray[Any] | Sequence[NDArray[Any]] | Mapping[str, NDArray[Any]]
 

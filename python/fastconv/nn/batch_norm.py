@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
+from fastconv._checks.numbers import number
 from fastconv.nn import own_activation
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.parameter import Parameter
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
-from fastconv.ops.norm import check_count, number
+from fastconv.ops.norm import check_count
 
 
 class _BatchNorm(Layer):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastconv import losses, optim
+from fastconv._checks import arguments
 from fastconv.losses import Loss
 from fastconv.nn.batch import Arrays, check_inputs, check_targets, in_order
 from fastconv.nn.frame import Shape
@@ -18,7 +19,6 @@ from fastconv.nn.graph import Node
 from fastconv.nn.network import Network
 from fastconv.nn.program import Program
 from fastconv.nn.steps import Mode
-from fastconv.ops import arguments
 from fastconv.optim import Optimizer
 
 if TYPE_CHECKING:

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from fastconv import _core
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument, Shape4
 from fastconv._config import Algorithm
 from fastconv.nn import init, own_activation
 from fastconv.nn.folding import FoldedWeight, Foldings, folded_bytes
@@ -16,8 +18,6 @@ from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.packing import PackedWeight
 from fastconv.nn.parameter import Parameter
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument, Shape4
 
 
 class Conv2d(Layer):

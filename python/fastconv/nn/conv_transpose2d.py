@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastconv import _core
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument
 from fastconv._config import Algorithm
 from fastconv.nn import init, own_activation
 from fastconv.nn.conv2d import Conv2d, conv2d_bytes
@@ -16,8 +18,6 @@ from fastconv.nn.folding import FoldedWeight
 from fastconv.nn.frame import Call, Frame, Shape
 from fastconv.nn.packing import PackedWeight
 from fastconv.nn.parameter import Parameter
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
 
 
 class ConvTranspose2d(Conv2d):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fastconv import _core
 from fastconv._aligned import aligned_zeros
-from fastconv.ops.arguments import describe
+from fastconv._checks.arguments import describe
 
 
 class Device(Protocol):

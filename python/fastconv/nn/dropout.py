@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
 
 
 class Dropout(Layer):

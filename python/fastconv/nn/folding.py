@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv._aligned import aligned_zeros
+from fastconv._checks.arguments import Array
 from fastconv.nn.parameter import Parameter
-from fastconv.ops.arguments import Array
 
 
 class Foldable(Protocol):

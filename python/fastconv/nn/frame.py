@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fastconv._checks.arguments import Array, Layout, memory_shape
 from fastconv._config import Algorithm
 from fastconv.nn.device import CPU, Device
 from fastconv.nn.parameter import Parameter
-from fastconv.ops.arguments import Array, Layout, memory_shape
 
 if TYPE_CHECKING:
     from fastconv.nn.folding import Foldable

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from fastconv._checks import arguments
 from fastconv.nn.frame import Shape
-from fastconv.ops import arguments
 
 if TYPE_CHECKING:
     from fastconv.nn.layer import Layer

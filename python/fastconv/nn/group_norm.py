@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastconv._checks import arguments
+from fastconv._checks.numbers import number
 from fastconv.nn import own_activation
 from fastconv.nn.batch_norm import norm_bytes
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.parameter import Parameter
-from fastconv.ops import arguments
-from fastconv.ops.norm import number
 
 
 class GroupNorm(Layer):

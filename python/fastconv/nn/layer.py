@@ -13,13 +13,13 @@ from typing import Any, ClassVar, overload
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
+from fastconv._checks.numbers import number
 from fastconv._config import config
 from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.graph import Node
 from fastconv.nn.parameter import Parameter
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
-from fastconv.ops.pointwise import number
 
 
 class Layer:

@@ -10,13 +10,13 @@ from typing import ClassVar
 import numpy as np
 
 from fastconv import _core
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
+from fastconv._checks.numbers import number
 from fastconv.nn.batch_norm import norm_bytes
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.parameter import Parameter
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
-from fastconv.ops.norm import number
 
 
 class LayerNorm(Layer):

@@ -7,6 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from fastconv import _core
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
 from fastconv.nn import init, own_activation
 from fastconv.nn.conv2d import conv2d_bytes
 from fastconv.nn.folding import FoldedWeight, Foldings, folded_bytes
@@ -14,8 +16,6 @@ from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.packing import PackedWeight
 from fastconv.nn.parameter import Parameter
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
 
 
 class Linear(Layer):

@@ -6,10 +6,10 @@ import math
 from typing import Any, ClassVar
 
 from fastconv import _core
+from fastconv._checks import arguments
+from fastconv._checks.numbers import number
 from fastconv.nn.frame import Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
-from fastconv.ops import arguments
-from fastconv.ops.norm import number
 
 
 class LocalResponseNorm(Layer):

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from fastconv import _core
+from fastconv._checks.arguments import IntOrPair, PaddingArgument
 from fastconv.nn.frame import Buffer, Call, Frame, Needs
 from fastconv.nn.pool2d import Pool2d, pool_bytes
-from fastconv.ops.arguments import IntOrPair, PaddingArgument
 from fastconv.ops.lp_pool2d import check_norm, finish_gradient, scale_gradient, take_roots, write_powers
 
 

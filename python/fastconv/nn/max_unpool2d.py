@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from fastconv import _core
+from fastconv._checks import arguments
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape, image_shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.pool2d import MaxPool2d
-from fastconv.ops import arguments
 
 
 class MaxUnpool2d(Layer):

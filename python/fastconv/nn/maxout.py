@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from fastconv import _core
+from fastconv._checks.arguments import Layout, Shape4
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
-from fastconv.ops.arguments import Layout, Shape4
 from fastconv.ops.maxout import maxout_geometry, maxout_pieces
 
 

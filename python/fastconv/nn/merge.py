@@ -6,9 +6,9 @@ import math
 from itertools import accumulate
 from typing import ClassVar
 
+from fastconv._checks.arguments import Array, Pair
 from fastconv.nn.frame import Call, Frame, Shape, image_shape
 from fastconv.nn.layer import Layer
-from fastconv.ops.arguments import Array, Pair
 from fastconv.ops.pad2d import center_cropping, crop_part
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
 from fastconv.nn.batch import Arrays, check_targets, inputs_in_order, run_in_slices, targets_in_order
 from fastconv.nn.compiled import PREDICT, TRAIN, CompiledNetwork
 from fastconv.nn.frame import Shape
@@ -15,8 +17,6 @@ from fastconv.nn.graph import Node
 from fastconv.nn.memory_plan import MemoryPlan, memory_plan
 from fastconv.nn.objective import Objective, Point, add_term, terms
 from fastconv.nn.steps import Mode
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
 
 
 class Model(CompiledNetwork):

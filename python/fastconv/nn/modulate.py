@@ -10,9 +10,9 @@ import math
 from typing import ClassVar
 
 from fastconv import _core
+from fastconv._checks.arguments import Array
 from fastconv.nn.frame import Call, Frame, Needs, Shape, image_shape
 from fastconv.nn.layer import Layer
-from fastconv.ops.arguments import Array
 
 
 def _spread(frame: Frame, values: Array) -> Array:

@@ -9,6 +9,8 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
 from fastconv.nn import device as devices
 from fastconv.nn.activation import ReLU
 from fastconv.nn.device import CPU, Device
@@ -19,8 +21,6 @@ from fastconv.nn.layer import Layer
 from fastconv.nn.parameter import Parameter, float_dtype
 from fastconv.nn.state import Rename, matching
 from fastconv.nn.summary import summary
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
 
 
 class Network:

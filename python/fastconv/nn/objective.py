@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import losses
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array, Layout
 from fastconv.losses import Loss
 from fastconv.nn.graph import Node
 from fastconv.nn.network import Network
 from fastconv.nn.program import loss_node
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array, Layout
 
 Point: TypeAlias = str | Node
 ScalarFunction: TypeAlias = Callable[[Array], tuple[float, Array]]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 from fastconv import _core
+from fastconv._checks.arguments import Activation, Array
 from fastconv.nn.frame import Buffer, Call, Frame, Needs
-from fastconv.ops.arguments import Activation, Array
 from fastconv.ops.pointwise import FUNCTIONS, READ_INPUT
 
 NAMES = ("none", "relu", *FUNCTIONS, "gelu_tanh")

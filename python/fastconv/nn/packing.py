@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from fastconv import _core
+from fastconv._checks.arguments import Array
 from fastconv.nn.parameter import Parameter
-from fastconv.ops.arguments import Array
 
 
 class PackedWeight:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array, ExplicitPadding, PaddingArgument
 from fastconv.nn.frame import Call, Frame, Shape, image_shape
 from fastconv.nn.layer import Layer
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array, ExplicitPadding, PaddingArgument
 from fastconv.ops.pad2d import (
     Pieces,
     center_cropping,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastconv._checks.arguments import Array, describe
 from fastconv.nn.device import CPU, Device
-from fastconv.ops.arguments import Array, describe
 
 
 def float_dtype(op: str, dtype: DTypeLike) -> np.dtype[Any]:

@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fastconv import _core
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument, Pair
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument, Pair
 
 
 def _sample(op: str, shape: Shape) -> tuple[int, int, int]:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
 from fastconv.losses import Loss
 from fastconv.nn.activation import Softmax
 from fastconv.nn.arena import place
@@ -22,8 +24,6 @@ from fastconv.nn.graph import Graph, Node
 from fastconv.nn.parameter import Parameter
 from fastconv.nn.schedule import LossSite, Schedule
 from fastconv.nn.steps import Mode, Transfer, Value, fuse, lower
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
 
 Losses: TypeAlias = Sequence[Loss | None]  # one place for each output; none at all: outputs only
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape
 from fastconv.nn.layer import Layer
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array
 
 
 class Reshape(Layer):

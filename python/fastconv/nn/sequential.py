@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastconv._checks import arguments
 from fastconv.nn.frame import Shape
 from fastconv.nn.graph import Input
 from fastconv.nn.layer import Layer
 from fastconv.nn.model import Model
-from fastconv.ops import arguments
 
 
 class Sequential(Model):

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fastconv._checks.arguments import Array, describe
 from fastconv.nn.parameter import Parameter
-from fastconv.ops.arguments import Array, describe
 
 Rename: TypeAlias = Mapping[str, str | None] | Callable[[str], str | None]
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from fastconv._checks.arguments import memory_shape
 from fastconv._config import Algorithm
 from fastconv.nn.activation import ReLU
 from fastconv.nn.arena import Slot
@@ -21,7 +22,6 @@ from fastconv.nn.folding import Foldable
 from fastconv.nn.frame import Frame, Needs, Shape
 from fastconv.nn.graph import Graph, Node
 from fastconv.nn.layer import Layer
-from fastconv.ops.arguments import memory_shape
 
 
 @dataclass(eq=False)

@@ -6,9 +6,9 @@ import math
 from typing import Any, ClassVar
 
 from fastconv import _core
+from fastconv._checks.arguments import IntOrPair
 from fastconv.nn.frame import Call, Frame, Shape, image_shape
 from fastconv.nn.layer import Layer
-from fastconv.ops.arguments import IntOrPair
 from fastconv.ops.upsample import Resize, Scale
 
 

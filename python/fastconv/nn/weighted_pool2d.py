@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastconv import _core
+from fastconv._checks import arguments
+from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument
 from fastconv.nn.conv2d import conv2d_bytes
 from fastconv.nn.frame import Call, Frame, Shape, image_shape
 from fastconv.nn.layer import Layer
 from fastconv.nn.packing import PackedWeight
 from fastconv.nn.parameter import Parameter
-from fastconv.ops import arguments
-from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
 from fastconv.ops.weighted_pool2d import depthwise_weight, gaussian_window, normalised_window, weighted_geometry
 
 

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastconv import _core
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument
 from fastconv._config import config
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
 from fastconv.ops.device import gpu_ops
 from fastconv.ops.slow_path import refuse_slow_conv2d
 

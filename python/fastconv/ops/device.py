@@ -1,4 +1,4 @@
-"""Where a call runs: arrays on a GPU go to `fastconv.cuda`, everything else stays on the CPU.
+"""Where a call runs: arrays on a GPU go to `fastconv.ops.gpu`, the one door to CUDA, everything else stays on the CPU.
 
 Each operation that has GPU kernels asks this after one look at the type of its first array, so that NumPy arrays pay
 nothing for it.
@@ -9,27 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import numpy as np
-
-_DLPACK_CUDA, _DLPACK_MANAGED = 2, 13
-
-
-def is_on_gpu(value: object) -> bool:
-    """Whether somebody else's array says that it lies on an NVIDIA GPU; nothing is imported for it."""
-    if isinstance(value, np.ndarray):
-        return False
-    is_cuda = getattr(value, "is_cuda", None)  # PyTorch's, and quicker than its DLPack
-    if isinstance(is_cuda, bool):
-        return is_cuda
-    device = getattr(value, "__dlpack_device__", None)
-    if device is not None and not isinstance(value, type):
-        try:
-            return bool(device()[0] in (_DLPACK_CUDA, _DLPACK_MANAGED))
-        except (BufferError, RuntimeError, TypeError, ValueError):
-            return False  # memory that DLPack has no word for is not a GPU's
-    return hasattr(value, "__cuda_array_interface__")
+from fastconv._checks.gpu import is_on_gpu
 
 
 def gpu_ops(value: object) -> Any:
     """The operations on GPU arrays if `value` is one, else None."""
-    return importlib.import_module("fastconv.cuda.routed") if is_on_gpu(value) else None
+    return importlib.import_module("fastconv.ops.gpu") if is_on_gpu(value) else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import _core
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array
 from fastconv.ops.device import gpu_ops
 
 

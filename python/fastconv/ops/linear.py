@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import _core
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array
 from fastconv._config import config
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array
 from fastconv.ops.device import gpu_ops
 from fastconv.ops.slow_path import forced_copies, refuse
 

@@ -12,22 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array
+from fastconv._checks.numbers import mean_divisor, number
 from fastconv._config import config
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array
 from fastconv.ops.device import gpu_ops
-from fastconv.ops.pointwise import number
 from fastconv.ops.slow_path import forced_copies, refuse
 
 Labels = NDArray[np.int64]
-
-
-def mean_divisor(op: str, reduction: object, count: int) -> int:
-    """What the sum over the batch is divided by; an empty batch has the loss 0."""
-    if reduction not in ("mean", "sum"):
-        error = ValueError if isinstance(reduction, str) else TypeError
-        raise error(f"{op}: reduction must be 'mean' or 'sum', got {reduction!r}")
-    return max(count, 1) if reduction == "mean" else 1
 
 
 def _one_hot_labels(op: str, target: NDArray[Any]) -> Labels:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument
 from fastconv.ops.pool2d import pool2d_geometry
 
 

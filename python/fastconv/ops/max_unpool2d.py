@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import _core
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument, Pair
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument, Pair
 from fastconv.ops.pool2d_passes import Indices, check_indices, refuse_outside
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array, Layout, Shape4
 from fastconv._config import config
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array, Layout, Shape4
 from fastconv.ops.slow_path import forced_copies, refuse
 
 MOST_PIECES = 254  # what a byte can count

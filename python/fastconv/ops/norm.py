@@ -10,20 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array, Layout
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array, Layout
+from fastconv._checks.numbers import number
 from fastconv.ops.device import gpu_ops
 
 Stats = NDArray[np.float64]
-
-
-def number(op: str, name: str, value: object, lowest: float) -> float:
-    """Return a finite float of at least `lowest`."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.floating | np.integer):
-        raise TypeError(f"{op}: {name} must be a number, got {arg.describe(value)}")
-    if not (math.isfinite(value) and value >= lowest):
-        raise ValueError(f"{op}: {name} must be finite and at least {lowest:g}, got {value}")
-    return float(value)
 
 
 def check_count(op: str, count: int, shape: Sequence[int]) -> None:

@@ -6,24 +6,13 @@ overlap. State arrays begin as zeros. `fastconv.optim` keeps state and step coun
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from fastconv import _core
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array
+from fastconv._checks.numbers import as_number
 from fastconv.ops.device import gpu_ops
-
-
-def as_number(op: str, name: str, value: object, below: float = math.inf) -> float:
-    """A finite number in [0, below)."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"{op}: {name} must be a number, got {arg.describe(value)}")
-    if not 0 <= value < below:
-        rule = "finite and not negative" if below == math.inf else f"in [0, {below:g})"
-        raise ValueError(f"{op}: {name} must be {rule}, got {value}")
-    return float(value)
 
 
 def _check_arrays(op: str, param: object, grad: object, **state: object) -> None:

@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array, ExplicitPadding, IntOrPair, PaddingArgument, Pair
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array, ExplicitPadding, IntOrPair, PaddingArgument, Pair
 
 PAD_MODES = ("constant", "reflect", "replicate")
 Pieces: TypeAlias = list[tuple[tuple[slice, ...], tuple[slice, ...]]]

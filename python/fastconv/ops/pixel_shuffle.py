@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array
 
 
 def shuffled_size(op: str, channels: int, height: int, width: int, factor: int) -> tuple[int, int, int]:

@@ -11,22 +11,14 @@ import math
 import numpy as np
 
 from fastconv import _core
-from fastconv.ops import arguments as arg
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array
+from fastconv._checks.numbers import number
 from fastconv.ops.activation import elementwise_output
-from fastconv.ops.arguments import Array
 from fastconv.ops.device import gpu_ops
 
 FUNCTIONS = ("leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "softplus")
 READ_INPUT = ("silu", "gelu", "gelu_tanh", "softplus")  # in backward; the others read the output
-
-
-def number(op: str, name: str, value: object, low: float, inclusive: bool = True) -> float:
-    """Return a finite float of at least (or above) `low`."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"{op}: {name} must be a number, got {arg.describe(value)}")
-    if not math.isfinite(value) or value < low or (value == low and not inclusive):
-        raise ValueError(f"{op}: {name} must be finite and {'at least' if inclusive else 'above'} {low:g}, got {value}")
-    return float(value)
 
 
 def gelu_name(op: str, approximate: object) -> str:

@@ -18,8 +18,8 @@ from typing import Literal, overload
 import numpy as np
 
 from fastconv import _core
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument
 from fastconv.ops.device import gpu_ops
 from fastconv.ops.pool2d_passes import Indices, avg_backward, avg_forward, flag, max_backward, max_forward
 

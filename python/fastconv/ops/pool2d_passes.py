@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array
 from fastconv._config import config
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array
 from fastconv.ops.slow_path import forced_copies, refuse
 
 Indices: TypeAlias = NDArray[np.int32]

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array
 
 
 def check_embedding(op: str, dim: object, max_period: object) -> tuple[int, float]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from fastconv import _core
+from fastconv._checks.arguments import Array, Layout, is_contiguous
 from fastconv._config import Algorithm
-from fastconv.ops.arguments import Array, Layout, is_contiguous
 
 PassName = Literal["forward", "backward_input", "backward_weight"]
 

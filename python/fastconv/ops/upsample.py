@@ -15,8 +15,8 @@ from typing import TypeAlias
 import numpy as np
 
 from fastconv import _core
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array, IntOrPair, Pair
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array, IntOrPair, Pair
 from fastconv.ops.device import gpu_ops
 from fastconv.ops.pool2d_passes import flag
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
-from fastconv.ops import arguments as arg
-from fastconv.ops.arguments import Array, IntOrPair, PaddingArgument
+from fastconv._checks import arguments as arg
+from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument
 
 
 def gaussian_window(kernel_size: IntOrPair, sigma: float | None = None) -> NDArray[np.float64]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from fastconv._checks import arguments
 from fastconv.data import BatchLoader
 from fastconv.data.loader import Columns, Transform, count_samples
 from fastconv.metrics import WeightedMean
 from fastconv.nn.batch import run_in_slices
-from fastconv.ops import arguments
 from fastconv.train.callbacks import Callback, History
 from fastconv.train.checkpoint import CheckpointFolder
 from fastconv.train.interrupt import Interruption, TrainingInterrupted

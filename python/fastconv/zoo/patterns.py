@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fastconv._checks import arguments
 from fastconv.nn import Conv2d, Dropout, Flatten, GlobalAvgPool2d, Layer, Linear, MaxPool2d, Sequential
-from fastconv.ops import arguments
 from fastconv.zoo.blocks import Shape
 
 __all__ = ["all_conv", "convnet"]

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 import fastconv.cuda as kernels
-from fastconv.cuda import arrays, elementwise, native, routed
+from fastconv._checks import arguments as arg
+from fastconv._checks.numbers import mean_divisor, number
+from fastconv.cuda import arrays, elementwise, native
 from fastconv.cuda.arrays import View
 from fastconv.cuda.launch import Launch
-from fastconv.ops import arguments as arg
 from fastconv.ops.activation import softmax_axis
 from fastconv.ops.conv_transpose2d import conv_transpose2d_geometry
-from fastconv.ops.loss import mean_divisor
-from fastconv.ops.norm import check_count, number
+from fastconv.ops.gpu import routed
+from fastconv.ops.norm import check_count
 from fastconv.ops.pointwise import READ_INPUT
 from fastconv.ops.upsample import Resize
 

@@ -9,50 +9,17 @@ nothing. Weights (O, C, KH, KW) and their gradients obey the same rule.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
 import fastconv.cuda as kernels
+from fastconv._checks import arguments as arg
 from fastconv._config import config
 from fastconv.cuda import arrays, elementwise, native
 from fastconv.cuda.arrays import View
-from fastconv.cuda.elementwise import add, relu
-from fastconv.cuda.elementwise import relu_backward_output as relu_backward
 from fastconv.cuda.launch import Launch
 from fastconv.cuda.loss import cross_entropy
-from fastconv.cuda.optimizer import adam_step, rmsprop_step, sgd_step
-from fastconv.ops import arguments as arg
 from fastconv.ops.slow_path import refuse
-
-__all__ = [
-    "adam_step",
-    "add",
-    "avg_pool2d",
-    "avg_pool2d_backward",
-    "conv2d",
-    "conv2d_backward_bias",
-    "conv2d_backward_input",
-    "conv2d_backward_weight",
-    "cross_entropy",
-    "cross_entropy_with_grad",
-    "global_avg_pool2d",
-    "global_avg_pool2d_backward",
-    "global_max_pool2d",
-    "global_max_pool2d_backward",
-    "linear",
-    "linear_backward_bias",
-    "linear_backward_input",
-    "linear_backward_weight",
-    "max_pool2d",
-    "max_pool2d_backward",
-    "nchw_to_nhwc",
-    "nhwc_to_nchw",
-    "relu",
-    "relu_backward",
-    "rmsprop_step",
-    "sgd_step",
-]
 
 ITEM_BYTES = {"float32": 4, "int32": 4, "uint32": 4, "float16": 2, "bfloat16": 2}
 
@@ -398,9 +365,3 @@ def nchw_to_nhwc(input: Any, *, out: Any) -> Any:
 
 def nhwc_to_nchw(input: Any, *, out: Any) -> Any:
     return elementwise.nhwc_to_nchw(input, out=out)
-
-
-def __getattr__(name: str) -> Any:
-    """What lies in a file of its own."""
-    found: Any = getattr(importlib.import_module("fastconv.cuda.routed_layers"), name)
-    return found
