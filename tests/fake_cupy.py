@@ -27,6 +27,7 @@ class Counts:
 
     def reset(self) -> None:
         self.allocations = self.uploads = self.downloads = self.waits = 0
+        self.drains = 0  # waits behind which nothing was on its way: the GPU stood still
         self.kernels: Counter[str] = Counter()  # calls of the native module that have a stream
 
 
@@ -52,11 +53,13 @@ class Pointer:
     def copy_from_host_async(self, address: int, nbytes: int, stream: Any = None) -> None:
         current().not_while_capturing("a copy from the host")
         counts.uploads += 1
+        current().put += 1
         _bytes_at(self.ptr, nbytes)[:] = _bytes_at(address, nbytes)
 
     def copy_to_host_async(self, address: int, nbytes: int, stream: Any = None) -> None:
         current().not_while_capturing("a copy to the host")
         counts.downloads += 1
+        current().put += 1
         _bytes_at(address, nbytes)[:] = _bytes_at(self.ptr, nbytes)
 
 
@@ -82,8 +85,14 @@ class Array:
     def data(self) -> Pointer:
         return Pointer(self)
 
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {**self._host.__array_interface__, "version": 3, "stream": state.stream.ptr or 1}
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.device.id
+
     def _view(self, host: np.ndarray) -> Array:
-        assert host.base is not None
         assert not host.size or np.shares_memory(host, self._memory.bytes), "not a view"
         return Array(host, self._memory)
 
@@ -132,11 +141,20 @@ def zeros(shape: Any, dtype: Any) -> Array:
     return array
 
 
+def asarray(values: np.ndarray, channels_last: bool = False) -> Array:
+    """A copy; images (N, C, H, W) may lie channels-last."""
+    if channels_last:
+        return asarray(np.ascontiguousarray(values.transpose(0, 2, 3, 1))).transpose(0, 3, 1, 2)
+    array = _new(values.shape, values.dtype)
+    array._host[...] = values
+    return array
+
+
 class Stream:
-    """cupy.cuda.Stream; everything runs at once, but while it captures."""
+    """cupy.cuda.Stream; everything runs at once, but while it captures. `put` counts what was put on it."""
 
     def __init__(self, ptr: int = 0, non_blocking: bool = False) -> None:
-        self.ptr, self.captured = ptr, None
+        self.ptr, self.captured, self.put = ptr, None, 0
         self._before: list[Stream] = []
 
     def not_while_capturing(self, what: str) -> None:
@@ -146,9 +164,12 @@ class Stream:
     def synchronize(self) -> None:
         self.not_while_capturing("a wait")
         counts.waits += 1
+        counts.drains += 1
 
     def record(self, event: Any = None) -> Any:
-        return event or Event()
+        event = event or Event()
+        event.record(self)
+        return event
 
     def wait_event(self, event: Any) -> None:
         pass
@@ -179,6 +200,7 @@ class Graph:
         self.calls = calls
 
     def launch(self, stream: Any = None) -> None:
+        current().put += 1
         for call in self.calls:
             call()
 
@@ -188,10 +210,12 @@ class Event:
         pass
 
     def record(self, stream: Any = None) -> None:
-        pass
+        self._stream = stream or current()
+        self._behind = self._stream.put
 
     def synchronize(self) -> None:
         counts.waits += 1
+        counts.drains += self._stream.put == self._behind
 
 
 class Device:
@@ -222,6 +246,7 @@ class Capturing:
             counts.kernels[name] += 1
             run = lambda: found(*args, **{**options, "stream": 0})  # noqa: E731
             captured = current().captured
+            current().put += captured is None
             assert options["stream"] == current().ptr, "not on CuPy's stream"
             return run() if captured is None else captured.append(run)
 

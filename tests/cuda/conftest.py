@@ -45,6 +45,13 @@ def any_mode(emulated: ModuleType, request: pytest.FixtureRequest) -> ModuleType
     return emulated
 
 
+@pytest.fixture
+def gpu(emulated: ModuleType) -> Iterator[fake_cupy.Counts]:
+    """The same, in one order."""
+    with fake_cupy.installed(emulated) as counts:
+        yield counts
+
+
 @pytest.fixture(params=[False, True], ids=["forwards", "backwards"])
 def cupy(emulated: ModuleType, request: pytest.FixtureRequest) -> Iterator[fake_cupy.Counts]:
     """A GPU with CuPy, as far as fastconv can tell: the emulator's kernels on a stand-in's memory.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,12 +18,6 @@ from fastconv.cli import main
 from fastconv.cuda import CudaError, native
 
 Make = Callable[[], nn.Model]
-
-
-@pytest.fixture
-def gpu(emulated: ModuleType) -> Iterator[fake_cupy.Counts]:
-    with fake_cupy.installed(emulated) as counts:
-        yield counts
 
 
 def batches(rng: np.random.Generator, model: nn.Model, count: int, size: int = 4) -> list[tuple[Any, Any]]:

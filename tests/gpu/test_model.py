@@ -94,3 +94,50 @@ def test_steps_that_nobody_waits_for(cupy: Any, rng: np.random.Generator) -> Non
         step(x, y)
     assert step.loss == again[-1]
     assert cuda.device_count() > 0
+
+
+def test_fit_reads_its_figures_late(cupy: Any, rng: np.random.Generator) -> None:
+    """The weights and figures of one batch after another; the pool stays as it is once the steps are recorded."""
+    one, other = (zoo.lenet5((1, 28, 28)).to("cuda") for _ in range(2))
+    x, y = rng.random((70, 1, 28, 28), dtype=np.float32), rng.integers(0, 10, 70)
+    for model in (one, other):
+        model.compile(optim.SGD(0.01, momentum=0.9), metrics=["accuracy"])
+    expected = [one.train_on_batch(x[i : i + 16], y[i : i + 16]) for _ in range(4) for i in range(0, 70, 16)]
+    history = other.fit(x, y, epochs=2, batch_size=16, shuffle=False, verbose=False).history
+    held = cupy.get_default_memory_pool().total_bytes()
+    more = other.fit(x, y, epochs=4, initial_epoch=2, batch_size=16, shuffle=False, verbose=False).history
+    assert cupy.get_default_memory_pool().total_bytes() <= held + (1 << 20)
+    sizes = [16, 16, 16, 16, 6]
+    for epoch, (loss, accuracy) in enumerate(
+        zip(history["loss"] + more["loss"], history["accuracy"] + more["accuracy"], strict=True)
+    ):
+        steps = expected[5 * epoch : 5 * epoch + 5]
+        assert loss == pytest.approx(np.average([step["loss"] for step in steps], weights=sizes), rel=1e-12)
+        assert accuracy == pytest.approx(np.average([step["accuracy"] for step in steps], weights=sizes), rel=1e-12)
+    for key, value in one.state_dict().items():
+        np.testing.assert_array_equal(other.state_dict()[key], value)
+
+
+def test_batches_on_the_gpu(cupy: Any, rng: np.random.Generator) -> None:
+    """CuPy's and PyTorch's, made on another stream just before, and freed at once."""
+    torch = pytest.importorskip("torch")
+    models = [zoo.lenet5((1, 28, 28)).to("cuda") for _ in range(3)]
+    for model in models:
+        model.compile(optim.Adam(1e-3))
+    step = models[2].capture()
+    for number in range(5):
+        x, y = batch(rng, models[0])
+        expected = models[0].train_on_batch(x, y)
+        with cupy.cuda.Stream(non_blocking=True):
+            assert models[1].train_on_batch(cupy.asarray(x), cupy.asarray(y)) == expected
+        if torch.cuda.is_available() and number % 2:
+            with torch.cuda.stream(torch.cuda.Stream()):
+                images = torch.from_numpy(x).cuda().to(memory_format=torch.channels_last)
+                step(images, torch.from_numpy(y).cuda())
+        else:
+            step(cupy.asarray(x), cupy.asarray(y))
+        assert step.loss == expected["loss"]
+    x = np.asarray(rng.random((20, 1, 28, 28)), np.float32)
+    found = models[2].predict(cupy.asarray(x), batch_size=8)
+    assert isinstance(found, cupy.ndarray)
+    np.testing.assert_array_equal(found.get(), models[2].predict(x, batch_size=8))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv.cuda import native
+from fastconv.cuda import arrays, native
 from fastconv.cuda.bound import Bound
 from fastconv.cuda.error import CudaError
 from fastconv.cuda.steps import Steps
@@ -138,8 +138,65 @@ class CudaDevice:
             memory = self.cupy.cuda.alloc_pinned_memory(max(array.nbytes, 1))
         return np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
 
-    def uploads(self, pairs: Sequence[tuple[Any, NDArray[Any]]]) -> Uploads:
-        return Uploads(self, pairs)
+    def uploads(self, sets: Sequence[Sequence[tuple[Any, NDArray[Any]]]]) -> Uploads:
+        return Uploads(self, sets)
+
+    # Arrays that lie here already
+
+    def look(self, op: str, name: str, array: Any) -> arrays.View:
+        """Return where it lies, and the stream on which its library has it ready."""
+        view = arrays.look(op, name, array)
+        if view.device != self.index:
+            raise ValueError(f"{op}: {name} must lie on {self.name} as the model does, got cuda:{view.device}")
+        return view._replace(ready=arrays.stream(view))
+
+    def feed(self, pairs: Sequence[tuple[Any, arrays.View]]) -> None:
+        """Copy, behind what makes the arrays; the streams of their libraries wait for the copies, the host for none."""
+        others = sorted({view.ready or 0 for _, view in pairs} - {self.stream})
+        for other in others:
+            self.module.order_streams(self.index, other, self.stream)
+        for into, view in pairs:
+            if not into.nbytes:
+                continue
+            if view.contiguous:
+                self.module.copy(view.address, into.data.ptr, into.nbytes // 4, stream=self.stream)
+            else:  # (N, H, W, C) of an array that lies as (N, C, H, W)
+                n, height, width, channels = view.shape
+                self.module.transpose(view.address, into.data.ptr, 4, n, channels, height * width, stream=self.stream)
+        for other in others:
+            self.module.order_streams(self.index, self.stream, other)
+
+    def note(self, numbers: Any, place: int, number: Any) -> None:
+        """Copy one float32 to its place among others, on the stream that is active."""
+        self.module.copy(number.data.ptr, numbers.data.ptr + 4 * place, 1, stream=self.stream)
+
+    def downloads(self, array: Any, count: int) -> Downloads:
+        return Downloads(self, array, count)
+
+    def _copy(self, address: int, into: int, nbytes: int) -> None:
+        if nbytes:
+            with self.active():
+                self.module.copy(address, into, nbytes // 4, stream=self.stream)
+
+    def result(self, array: Any) -> Any:
+        turned = _as_it_lies(array)
+        with self._current():
+            found = self.cupy.empty(turned.shape, turned.dtype)
+        self._copy(turned.data.ptr, found.data.ptr, found.nbytes)
+        return found if turned is array else found.transpose(0, 3, 1, 2)
+
+    def whole(self, count: int, part: Any) -> Any:
+        turned = _as_it_lies(part)
+        with self._current():
+            found = self.cupy.empty((count, *turned.shape[1:]), turned.dtype)
+        return found if turned is part else found.transpose(0, 3, 1, 2)
+
+    def write_rows(self, whole: Any, begin: int, part: Any) -> None:
+        self._copy(part.data.ptr, whole.data.ptr + begin * (part.nbytes // max(part.shape[0], 1)), part.nbytes)
+
+    def event(self) -> Any:
+        with self._current():
+            return self.cupy.cuda.Event(block=False, disable_timing=True)
 
     def reserve_scratch(self, nbytes: int) -> None:
         """Old scratch stays with the graphs that were captured on it."""
@@ -165,24 +222,59 @@ class CudaDevice:
 
 
 class Uploads:
-    """Copies of a batch to the GPU. The host waits only before it writes to memory that is still being read."""
+    """Copies of batches to the GPU, from sets of pinned memory in turn.
 
-    def __init__(self, device: CudaDevice, pairs: Sequence[tuple[Any, NDArray[Any]]]) -> None:
-        self._device, self._pairs = device, [(into, host) for into, host in pairs if host.nbytes]
-        self._event = device.cupy.cuda.Event(block=False, disable_timing=True)
-        self._pending = False
+    The host waits only before it writes to memory that is still being read. With two sets that is the batch before the
+    last one: the next batch is there before the GPU has done with this one.
+    """
 
-    def wait(self) -> None:
-        if self._pending:
-            self._event.synchronize()
-            self._pending = False
+    def __init__(self, device: CudaDevice, sets: Sequence[Sequence[tuple[Any, NDArray[Any]]]]) -> None:
+        self._device = device
+        self._sets = [[(into, host) for into, host in pairs if host.nbytes] for pairs in sets]
+        self._events = [device.event() for _ in sets]
+        self._pending = [False for _ in sets]
+        self._now = 0
+
+    def wait(self) -> int:
+        self._now = (self._now + 1) % len(self._sets)
+        if self._pending[self._now]:
+            self._events[self._now].synchronize()
+            self._pending[self._now] = False
+        return self._now
 
     def __call__(self) -> None:
         stream = self._device.cupy.cuda.get_current_stream()
-        for into, host in self._pairs:
+        for into, host in self._sets[self._now]:
             into.data.copy_from_host_async(host.ctypes.data, host.nbytes, stream)
-        self._event.record(stream)
-        self._pending = True
+        self._events[self._now].record(stream)
+        self._pending[self._now] = True
+
+
+class Downloads:
+    """Copies of an array to pinned memory, `count` of them in turn, each of which is read later."""
+
+    def __init__(self, device: CudaDevice, array: Any, count: int) -> None:
+        self._device, self._array = device, _as_it_lies(array)
+        self._turned = self._array is not array
+        self._places = [(device.staging(self._array), device.event()) for _ in range(count)]
+        self._next = 0
+
+    def __call__(self) -> int:
+        """Put a copy on CuPy's stream; its number is that for `read`."""
+        number = self._next
+        self._next = (number + 1) % len(self._places)
+        host, event = self._places[number]
+        stream = self._device.cupy.cuda.get_current_stream()
+        if host.nbytes:
+            self._array.data.copy_to_host_async(host.ctypes.data, host.nbytes, stream)
+        event.record(stream)
+        return number
+
+    def read(self, number: int) -> NDArray[Any]:
+        """Wait for a copy, and for nothing behind it; the array is overwritten when its turn comes again."""
+        host, event = self._places[number]
+        event.synchronize()
+        return host.transpose(0, 3, 1, 2) if self._turned else host
 
 
 def _as_it_lies(array: Any, values: Any = None) -> Any:

@@ -77,6 +77,29 @@ class Loss:
     def check_target(self, loaded: NDArray[Any], output_shape: Shape) -> None:
         """Refuse what the kernels on a GPU could not report without waiting; `load_target` has filled `loaded`."""
 
+    def target_on_gpu(self, target: Any, output_shape: Shape, layout: str = "NCHW") -> Any:
+        """Check a target that lies on the GPU, a `fastconv.cuda.arrays.View`; return it as the kernels read it.
+
+        What its numbers are cannot be checked without waiting for them.
+        """
+        shape, dtype = self.target_buffer(output_shape, np.dtype(np.float32))
+        images = len(shape) == 4
+        outside = (shape[0], shape[-1], *shape[1:-1]) if images and layout == "NCHW" else shape
+        if target.dtype != dtype.name:
+            raise TypeError(f"{self.name}: target must be {dtype.name} on a GPU, got {target.dtype}")
+        same = [outside] if images else [outside, (*outside, 1), *([outside[:1]] if outside[1:] == (1,) else [])]
+        if target.shape not in same:
+            raise ValueError(f"{self.name}: target must have shape {outside} on a GPU, got {target.shape}")
+        inside = target.permuted(0, 2, 3, 1) if images and layout == "NCHW" else target
+        if inside.contiguous and not images:
+            return inside.reshaped(*shape)
+        if not (inside.contiguous or target.contiguous):
+            raise ValueError(
+                f"{self.name}: target must be C-contiguous{' or channels-last' * images} on a GPU, got strides "
+                f"{target.strides} (elements) for shape {target.shape}"
+            )
+        return inside
+
     def bind_on(
         self, device: Any, output: Any, target: Any, buffers: dict[str, Any], grad: Any, weight: float
     ) -> Callable[[], Any]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from numpy.typing import NDArray
 
 from fastconv.nn.batch import Arrays
+from fastconv.nn.engine import PROGRAMS
 from fastconv.nn.program import Program
 from fastconv.optim import Optimizer
 
 if TYPE_CHECKING:
     from fastconv.nn.compiled import CompiledNetwork
+
+
+Note: TypeAlias = Callable[[Program, Sequence[Any], Sequence[NDArray[Any]]], None]
 
 
 @dataclass
@@ -33,7 +39,8 @@ class CapturedStep:
     draws from, all written before a launch. A graph is recorded anew when something else has changed: the memory of the
     model, the optimiser or its options, which layers are frozen.
 
-    Nothing is allocated in a step, and the host waits for nothing but the copy of the batch before.
+    Nothing is allocated in a step. The host waits for nothing but the copy of the batch before the last one, and for
+    nothing at all if batches lie on the GPU.
     """
 
     def __init__(self, model: CompiledNetwork) -> None:
@@ -47,14 +54,20 @@ class CapturedStep:
 
     def __call__(self, x: Arrays, y: Arrays) -> None:
         """Put one step of training on the stream; arguments as for `Model.train_on_batch`."""
+        self.put("capture", x, y)
+
+    def put(self, what: str, x: Arrays, y: Arrays, note: Note | None = None) -> None:
+        """Do so for the method `what`; `note` gets program, losses and targets and puts behind them what it likes."""
         model, device = self._model, self._device
         if model.engine.device is not device:
             raise RuntimeError(f"CapturedStep: the model has moved to {model.device}; call model.capture() again")
-        optimizer, batch = model.training_batch("capture", x, y)
+        optimizer, batch = model.training_batch(what, x, y)
         with model.engine.turn, self._stream, device.active():
             program = model.load_training(batch)
             model.begin_step(program, optimizer)
             self._last = self._run(program, optimizer)
+            if note is not None:
+                note(program, self._last, batch.targets)
 
     def _run(self, program: Program, optimizer: Optimizer) -> list[Any]:
         parameters = self._model.parameters()
@@ -69,6 +82,8 @@ class CapturedStep:
             held = program.arena, self._device.scratch_memory, optimizer, [one.data for one in parameters]
             losses = program.train(optimizer, parameters)
             self._graphs[program] = _Recorded(key, None, losses, held)
+            if len(self._graphs) > PROGRAMS:
+                del self._graphs[next(iter(self._graphs))]
             return losses
         if known.graph is None:
             self._stream.begin_capture()

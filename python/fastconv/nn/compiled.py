@@ -37,6 +37,11 @@ class Batch(NamedTuple):
     shapes: list[Shape]
     targets: list[NDArray[Any]]
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it lies there already, as views of other libraries' arrays."""
+        return not isinstance(self.arrays[0], np.ndarray)
+
 
 class CompiledNetwork(Network):
     """What `compile` adds to a network; see `Model`."""
@@ -127,20 +132,28 @@ class CompiledNetwork(Network):
         """The metrics by name, of all outputs together."""
         return {name: metric for each in self._metrics for name, metric in each.items()}
 
+    @property
+    def metrics_by_output(self) -> tuple[dict[str, Metric], ...]:
+        return self._metrics
+
     def _require_compiled(self, what: str) -> Optimizer:
         if self.optimizer is None:
             raise RuntimeError(f"Model.{what}: call model.compile(optimizer, loss) first")
         return self.optimizer
 
-    def _arrays(self, what: str, x: Arrays) -> tuple[list[NDArray[Any]], list[Shape]]:
+    def _arrays(self, what: str, x: Arrays) -> tuple[list[Any], list[Shape]]:
         """Return the input arrays and their logical shapes, and build the model if that is still to be done."""
-        arrays, shapes = check_inputs(what, x, self.graph, self.layout)
+        arrays, shapes = check_inputs(what, x, self.graph, self.layout, self._engine.device)
         if not self._built:
             self.build([shape[1:] for shape in shapes])
         return arrays, shapes
 
     def train_on_batch(self, x: Arrays, y: Arrays) -> dict[str, float]:
-        """Do one step of training; returns "loss" and the metrics, computed before the step."""
+        """Do one step of training; returns "loss" and the metrics, computed before the step.
+
+        On a GPU `x` and `y` may lie there, both of them, in arrays of CuPy, PyTorch or another library: float32, labels
+        int64, images channels-last or contiguous. Labels that are no class make the loss NaN then.
+        """
         optimizer, batch = self.training_batch("train_on_batch", x, y)
         with self._engine.turn:
             program = self.load_training(batch)
@@ -152,14 +165,21 @@ class CompiledNetwork(Network):
                 return logs
             with self._engine.device.active():
                 self.begin_step(program, optimizer)
+                targets = self._targets_for_metrics(program, batch)
                 found = program.train(optimizer, self.parameters())
-            return self._logs(program, batch.targets, found)  # waits, with all work on its way
+            return self._logs(program, targets, found)  # waits, with all work on its way
 
     def training_batch(self, what: str, x: Arrays, y: Arrays) -> tuple[Optimizer, Batch]:
         """Return the optimiser and the batch, checked; for the engine's users, `train_on_batch` and `CapturedStep`."""
         optimizer = self._require_compiled(what)
-        arrays, shapes = self._arrays(what, x)
-        return optimizer, Batch(arrays, shapes, check_targets(what, y, self.graph, self._losses, shapes[0][0]))
+        return optimizer, self._batch(what, x, y)
+
+    def _batch(self, what: str, x: Arrays, y: Arrays) -> Batch:
+        batch = Batch(*self._arrays(what, x), [])
+        targets = check_targets(
+            what, y, self.graph, self._losses, batch.shapes[0][0], self._engine.device, batch.on_gpu
+        )
+        return batch._replace(targets=targets)
 
     def load_training(self, batch: Batch) -> Program:
         """Return the program that trains on such a batch, which is loaded; the engine's turn is held."""
@@ -178,14 +198,14 @@ class CompiledNetwork(Network):
     def test_on_batch(self, x: Arrays, y: Arrays) -> dict[str, float]:
         """Return "loss" and the metrics of a batch."""
         self._require_compiled("test_on_batch")
-        arrays, shapes = self._arrays("test_on_batch", x)
-        targets = check_targets("test_on_batch", y, self.graph, self._losses, shapes[0][0])
+        batch = self._batch("test_on_batch", x, y)
         with self._engine.turn:
-            program = self._engine.program(shapes, self._dtype, PREDICT, self._losses)
-            program.load(arrays, self.layout)
-            program.load_targets(targets, self.layout)
+            program = self._engine.program(batch.shapes, self._dtype, PREDICT, self._losses)
+            program.load(batch.arrays, self.layout)
+            program.load_targets(batch.targets, self.layout)
             with self._engine.device.active():
                 program.upload()
+                targets = self._targets_for_metrics(program, batch)
                 program.forward()
                 return self._logs(program, targets, program.losses())
 
@@ -214,6 +234,15 @@ class CompiledNetwork(Network):
 
         return CapturedStep(self)
 
+    def trainer(self) -> Callable[[Arrays, Arrays], Mapping[str, float]]:
+        """Return what `fit` calls for a step: `train_on_batch`, on a GPU without waiting for what it returns."""
+        own = type(self).train_on_batch is not CompiledNetwork.train_on_batch
+        if own or not self._engine.device.on_gpu:
+            return self.train_on_batch
+        from fastconv.nn.late import LateSteps
+
+        return LateSteps(self)
+
     def total_loss(self, found: Sequence[Any]) -> float:
         """Return the sum of losses that a program gave, weighted."""
         return self._total(self._numbers(found))
@@ -222,28 +251,49 @@ class CompiledNetwork(Network):
         weights = self._loss_weights or (1.0,) * len(found)
         return float(sum(weight * loss for weight, loss in zip(weights, found, strict=True)))
 
+    def _targets_for_metrics(self, program: Program, batch: Batch) -> Sequence[NDArray[Any]]:
+        """What metrics read, on the host; from a GPU before the kernels write other things to that place."""
+        return program.targets_on_host(self.layout) if batch.on_gpu and any(self._metrics) else batch.targets
+
     def _logs(self, program: Program, targets: Sequence[NDArray[Any]], found: Sequence[Any]) -> dict[str, float]:
-        found = self._numbers(found)
+        values = self._numbers(found)
+        return self.figures(values, self.measured(program.output_of, targets))
+
+    def measured(
+        self, output_of: Callable[[int], NDArray[Any]], targets: Sequence[NDArray[Any]]
+    ) -> list[dict[str, float]]:
+        """Return the metrics of each output that has a loss."""
+        places = [place for place, loss in enumerate(self._losses) if loss is not None]
+        return [
+            {name: metric(output_of(place), target) for name, metric in self._metrics[place].items()}
+            for place, target in zip(places, targets, strict=True)
+        ]
+
+    def figures(self, found: Sequence[float], measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """Return losses and metrics as `train_on_batch` calls them."""
         logs = {"loss": self._total(found)}
         places = [place for place, loss in enumerate(self._losses) if loss is not None]
-        for place, target, value in zip(places, targets, found, strict=True):
+        for place, value, metrics in zip(places, found, measured, strict=True):
             node = self.graph.outputs[place]
             named = node.layer is not None and node.layer.name is not None and self.graph.output_names()[place]
             prefix = "" if len(places) == 1 else f"{named or f'output_{place}'}_"
             if prefix:
                 logs[f"{prefix}loss"] = value
-            for name, metric in self._metrics[place].items():
-                logs[prefix + name] = metric(program.output_of(place), target)
+            logs |= {prefix + name: figure for name, figure in metrics.items()}
         return logs
 
     def predict_on_batch(self, x: Arrays) -> Any:
-        """Return the output for a batch, a new array; a tuple of them where the model has several outputs."""
+        """Return the output for a batch, a new array; a tuple of them where the model has several outputs.
+
+        Of a batch that lies on the model's GPU these are CuPy arrays there.
+        """
         arrays, shapes = self._arrays("predict_on_batch", x)
         with self._engine.turn:
             program = self._engine.program(shapes, self._dtype, PREDICT)
             program.load(arrays, self.layout)
             self._run_forward(program)
-            results = program.results(self.layout)
+            on_host = isinstance(arrays[0], np.ndarray)
+            results = program.results(self.layout) if on_host else program.results_on_gpu(self.layout)
         return results[0] if len(results) == 1 else results
 
 

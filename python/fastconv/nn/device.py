@@ -59,8 +59,27 @@ class Device(Protocol):
     def staging(self, array: Any) -> NDArray[Any]:
         """Return the host's side of an input: on the CPU the array itself."""
 
-    def uploads(self, pairs: Sequence[tuple[Any, NDArray[Any]]]) -> Any:
-        """Return what copies the host's sides over, by `wait()` before they are written and a call after; or None."""
+    def uploads(self, sets: Sequence[Sequence[tuple[Any, NDArray[Any]]]]) -> Any:
+        """Return what copies the host's sides over, or None.
+
+        `sets` has the same arrays each time, with other host sides. `wait()` gives the number of the set to be written
+        next, a call sends it.
+        """
+
+    def look(self, op: str, name: str, array: Any) -> Any:
+        """On a GPU: return a `fastconv.cuda.arrays.View` of an array that lies there, whoever made it."""
+
+    def feed(self, pairs: Sequence[tuple[Any, Any]]) -> None:
+        """On a GPU: copy views, the second of each pair, to arrays of the device, on the stream that is active."""
+
+    def result(self, array: Any) -> Any:
+        """On a GPU: return a copy, a new array there that lies as this one."""
+
+    def whole(self, count: int, part: Any) -> Any:
+        """Return a new array of `count` samples like those of `part`."""
+
+    def write_rows(self, whole: Any, begin: int, part: Any) -> None:
+        """Copy `part` into it, from sample `begin` on."""
 
     def reserve_scratch(self, nbytes: int) -> None:
         """Make room for what a kernel borrows."""
@@ -115,8 +134,23 @@ class _Cpu:
     def staging(self, array: Any) -> NDArray[Any]:
         return array  # type: ignore[no-any-return]
 
-    def uploads(self, pairs: Sequence[tuple[Any, NDArray[Any]]]) -> None:
+    def uploads(self, sets: Sequence[Sequence[tuple[Any, NDArray[Any]]]]) -> None:
         return None
+
+    def look(self, op: str, name: str, array: Any) -> Any:
+        raise NotImplementedError
+
+    def feed(self, pairs: Sequence[tuple[Any, Any]]) -> None:
+        raise NotImplementedError
+
+    def result(self, array: Any) -> Any:
+        raise NotImplementedError
+
+    def whole(self, count: int, part: Any) -> Any:
+        return np.empty((count, *part.shape[1:]), part.dtype)
+
+    def write_rows(self, whole: Any, begin: int, part: Any) -> None:
+        whole[begin : begin + len(part)] = part
 
     def reserve_scratch(self, nbytes: int) -> None:
         _core.reserve_scratch(nbytes)
@@ -133,6 +167,16 @@ class _Cpu:
 
 _nothing = nullcontext()
 CPU: Device = _Cpu()
+
+
+def on_a_gpu(value: object) -> bool:
+    """Return whether it is an array on a GPU, of any library that says so by DLPack or `__cuda_array_interface__`."""
+    if isinstance(value, np.ndarray):
+        return False
+    device = getattr(value, "__dlpack_device__", None)
+    if device is not None:
+        return device()[0] in (2, 13)
+    return hasattr(value, "__cuda_array_interface__")
 
 
 PRECISIONS = (None, "ieee", "tf32", "tf32x3")

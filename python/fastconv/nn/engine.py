@@ -18,7 +18,7 @@ from fastconv.nn.graph import Graph
 from fastconv.nn.program import Losses, Program
 from fastconv.nn.steps import Mode
 
-_PROGRAMS = 8  # a training and an inference program for the full and the last batch, and some to spare
+PROGRAMS = 8  # a training and an inference program for the full and the last batch, and some to spare
 
 
 class Turn:
@@ -82,7 +82,7 @@ class Engine:
         if program is None:
             program = Program(self._graph, input_shapes, dtype, mode, losses, self._generator, self.device)
             self._programs[key] = program
-            if len(self._programs) > _PROGRAMS:
+            if len(self._programs) > PROGRAMS:
                 self._programs.popitem(last=False)
         self._programs.move_to_end(key)
         return program

@@ -95,9 +95,15 @@ class Model(CompiledNetwork):
                 return tuple(self._outside(program.value_of(node)) for node in nodes)
 
         x = inputs_in_order("features", x, self.graph)
-        self._arrays("features", x)
+        self._arrays_of_host("features", x)
         found = run_in_slices(step, x, size)
         return found[0] if isinstance(of, str | Node) else found
+
+    def _arrays_of_host(self, what: str, x: Arrays) -> tuple[list[Array], list[Shape]]:
+        arrays, shapes = self._arrays(what, x)
+        if not isinstance(arrays[0], np.ndarray):
+            raise TypeError(f"Model.{what}: x must be a numpy.ndarray, or a list of them, got arrays on a GPU")
+        return arrays, shapes
 
     def _points(self, what: str, points: Point | Sequence[Point]) -> tuple[Node, ...]:
         chosen = (points,) if isinstance(points, str | Node) else tuple(points)
@@ -157,7 +163,7 @@ class Model(CompiledNetwork):
         only = isinstance(wrt, str | Node) or (wrt is None and len(self.graph.inputs) == 1)
         nodes = self._points("gradients: wrt", self.graph.inputs if wrt is None else wrt)
         wanted = [] if of is None else terms(self, of)
-        arrays, shapes = self._arrays("gradients", x)
+        arrays, shapes = self._arrays_of_host("gradients", x)
         seeds = tuple(dict.fromkeys(node for node, _ in wanted))
         mode = Mode(with_backward=True, with_parameters=False, keep_grad=nodes, seeds=seeds)
         if y is not None:

@@ -121,10 +121,12 @@ class Program:
 
     def _make_staging(self) -> None:
         """What a batch is written to by the host: on the CPU the places themselves."""
-        self._input_hosts = [self.device.staging(array) for array in self._input_arrays]
-        self._target_hosts = [self.device.staging(array) for array in self._targets]
-        places, hosts = [*self._input_arrays, *self._targets], [*self._input_hosts, *self._target_hosts]
-        self._uploads = self.device.uploads(list(zip(places, hosts, strict=True)))
+        places = [*self._input_arrays, *self._targets]
+        sets = 2 if self.mode.training and self.device.on_gpu else 1  # one is sent while the next is written
+        self._hosts = [[self.device.staging(array) for array in places] for _ in range(sets)]
+        self._now = 0  # the set that is written
+        self._uploads = self.device.uploads([list(zip(places, hosts, strict=True)) for hosts in self._hosts])
+        self._fed: list[tuple[Any, Any]] = []  # what lies on the GPU already
         self._seed_hosts: dict[Node, Array] = {}
 
     def _bind_loss(self, site: LossSite, weight: float, arena: NDArray[np.uint8]) -> Callable[[], Any]:
@@ -170,11 +172,18 @@ class Program:
 
     # Running
 
-    def load(self, arrays: Sequence[NDArray[Any]], layout: str) -> None:
-        """Copy a batch in, cast to the parameters' dtype and laid out channels-last, in one pass."""
+    def load(self, arrays: Sequence[Any], layout: str) -> None:
+        """Copy a batch in, cast to the parameters' dtype and laid out channels-last, in one pass.
+
+        Views of arrays on the GPU are noted, for `upload`.
+        """
+        self._fed = []
+        if arrays and not isinstance(arrays[0], np.ndarray):
+            self._fed = list(zip(self._input_arrays, arrays, strict=True))
+            return
         if self._uploads is not None:
-            self._uploads.wait()
-        for inside, array in zip(self._input_hosts, arrays, strict=True):
+            self._now = self._uploads.wait()
+        for inside, array in zip(self._hosts[self._now][: len(arrays)], arrays, strict=True):
             if layout == "NHWC" or array.ndim != 4:
                 np.copyto(inside, array, casting="unsafe")
             elif array.dtype == inside.dtype and arguments.is_contiguous(array):
@@ -182,17 +191,24 @@ class Program:
             else:
                 np.copyto(np.moveaxis(inside, -1, 1), array, casting="unsafe")
 
-    def load_targets(self, targets: Sequence[NDArray[Any]], layout: str) -> None:
+    def load_targets(self, targets: Sequence[Any], layout: str) -> None:
         """Check and copy the losses' targets, one for each output that has a loss."""
-        for site, into, target in zip(self._sites, self._target_hosts, targets, strict=True):
+        hosts = self._hosts[self._now][len(self._inputs) :]
+        for site, inside, into, target in zip(self._sites, self._targets, hosts, targets, strict=True):
             assert site.loss is not None
+            if self._fed:
+                self._fed.append((inside, site.loss.target_on_gpu(target, site.value.shape, layout)))
+                continue
             site.loss.load_target(target, site.value.shape, into, layout)
             if self.device.on_gpu:
                 site.loss.check_target(into, site.value.shape)
 
     def upload(self) -> None:
         """Send what was loaded to where it is read; nothing to do on the CPU."""
-        if self._uploads is not None:
+        if self._fed:
+            self.device.feed(self._fed)
+            self._fed = []
+        elif self._uploads is not None:
             self._uploads()
 
     def forward(self) -> None:
@@ -229,6 +245,17 @@ class Program:
             call()
 
     # Reading
+
+    def targets_on_host(self, layout: str) -> list[NDArray[Any]]:
+        """Return copies of the targets, for metrics, where a batch lay on the GPU."""
+        found = [self.device.host(target) for target in self._targets]
+        images = [target.ndim == 4 and layout == "NCHW" for target in found]
+        return [np.moveaxis(t, -1, 1) if image else t for t, image in zip(found, images, strict=True)]
+
+    def results_on_gpu(self, layout: str) -> tuple[Any, ...]:
+        """Return new arrays on the GPU with the outputs; 4-D ones lie channels-last."""
+        found = [self.device.result(output) for output in self.outputs]
+        return tuple(one.transpose(0, 2, 3, 1) if _turns(one, layout) else one for one in found)
 
     def results(self, layout: str) -> tuple[Array, ...]:
         """Return new arrays with the outputs, 4-D ones in the given layout."""

@@ -39,6 +39,8 @@ class Callback:
     `run` is there while `fit` runs: it gives the model, the history and `run.stop(reason)`. Epochs and steps
     (batches since the first epoch) count from 0. A callback that learns something on the way returns it from
     `state`, so that a resumed run goes on as if it had never stopped; `restore` comes after `on_train_begin`.
+
+    On a GPU the `logs` of a batch are there before its figures: who looks into them waits for the GPU, at every batch.
     """
 
     run: Run

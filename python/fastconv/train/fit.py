@@ -14,6 +14,7 @@ from fastconv.data import BatchLoader
 from fastconv.data.loader import Columns, Transform, count_samples
 from fastconv.metrics import WeightedMean
 from fastconv.nn.batch import run_in_slices
+from fastconv.nn.device import on_a_gpu
 from fastconv.train.callbacks import Callback, History
 from fastconv.train.checkpoint import CheckpointFolder
 from fastconv.train.interrupt import Interruption, TrainingInterrupted
@@ -188,8 +189,8 @@ def _train(run: Run, judge: BatchLoader | None, folder: CheckpointFolder | None,
 def _train_batch(run: Run, x: Any, y: Any, samples: int) -> None:
     for callback in run.callbacks:
         callback.on_batch_begin(run.step)
-    logs = run.model.train_on_batch(x, y)
-    run.means.add(logs, samples)
+    logs = run.train_on_batch(x, y)
+    run.add(logs, samples)
     for callback in run.callbacks:
         callback.on_batch_end(run.step, logs)
     run.step += 1
@@ -255,7 +256,7 @@ def predict(model: Trainable, x: Columns, *, batch_size: int = 256) -> Any:
         `fastconv.nn.Model`; it need not be compiled.
     x
         Samples, cast to the type of the parameters; a tuple of arrays for several inputs. No samples give an empty
-        result.
+        result. While the model is on a GPU, float32 arrays there are taken too; then the result is a CuPy array.
     batch_size
         Samples at a time. Default: 256.
 
@@ -266,5 +267,8 @@ def predict(model: Trainable, x: Columns, *, batch_size: int = 256) -> Any:
     """
     if batch_size < 1:
         raise ValueError(f"predict: batch_size must be at least 1, got {batch_size}")
+    if any(map(on_a_gpu, x if isinstance(x, list | tuple) else [x])):
+        model.predict_on_batch(_rows(x, slice(0)))  # looks at all but the numbers of samples
+        return run_in_slices(model.predict_on_batch, x, batch_size, model.engine.device)  # type: ignore[attr-defined]
     count_samples("predict", "x", x)
     return run_in_slices(model.predict_on_batch, x, batch_size)

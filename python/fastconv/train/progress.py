@@ -11,6 +11,8 @@ from fastconv.train.callbacks import Callback
 
 __all__ = ["Progress", "describe"]
 
+_SECONDS = 0.5  # between two looks at the figures of a bar
+
 
 def describe(logs: Mapping[str, float]) -> str:
     """Write figures as ``loss 0.1234  accuracy 0.9876``."""
@@ -23,16 +25,20 @@ class Progress(Callback):
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._start = 0.0
+        self._start = self._next = 0.0
 
     def on_epoch_begin(self, epoch: int) -> None:
-        self._start = time.perf_counter()
+        self._start = self._next = time.perf_counter()
         self._bar = _open_bar(self._title(epoch), self.run.batches, self.run.batches_done)
 
     def on_batch_end(self, step: int, logs: Mapping[str, float]) -> None:
-        if self._bar is not None:
+        if self._bar is None:
+            return
+        now = time.perf_counter()
+        if now >= self._next:  # to look at figures may take waiting for a GPU
             self._bar.set_postfix(self.run.running_means(), refresh=False)
-            self._bar.update()
+            self._next = now + _SECONDS
+        self._bar.update()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         self._close_bar()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastconv.data import BatchLoader
@@ -42,7 +42,10 @@ class Run:
         self.callbacks = [history, *callbacks]
         self.epoch = 0
         self.step = 0
-        self.means = WeightedMean()
+        self._means = WeightedMean()
+        self._unread: list[tuple[Mapping[str, float], int]] = []  # figures that are on a GPU still, and samples
+        trainer = getattr(model, "trainer", None)
+        self.train_on_batch: Callable[[Any, Any], Mapping[str, float]] = trainer() if trainer else model.train_on_batch
         self.stop_reason: str | None = None
         self.interrupted = False
         for callback in self.callbacks:
@@ -57,6 +60,20 @@ class Run:
     def batches_done(self) -> int:
         """Batches of the current epoch that are trained."""
         return -(-self.loader.position // self.loader.batch_size)
+
+    @property
+    def means(self) -> WeightedMean:
+        """The means over the current epoch so far; waits for what a GPU has not told yet."""
+        unread, self._unread = self._unread, []
+        for logs, samples in unread:
+            self._means.add(logs, samples)
+        return self._means
+
+    def add(self, logs: Mapping[str, float], samples: int) -> None:
+        """Count the figures of a batch, without looking at them if that would take waiting."""
+        self._unread.append((logs, samples))
+        if isinstance(logs, dict):
+            _ = self.means
 
     def running_means(self) -> dict[str, float]:
         """Return the means over the current epoch so far."""
