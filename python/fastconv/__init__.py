@@ -45,6 +45,7 @@ _SUBMODULES = frozenset(
         "ops",
         "optim",
         "schedules",
+        "torch",
         "train",
         "viz",
         "zoo",

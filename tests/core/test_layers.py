@@ -10,7 +10,22 @@ import pytest
 import fastconv
 
 ROOT = Path(fastconv.__file__).parent
-ABOVE = {"cli", "keras", "zoo", "train", "io", "viz", "nn", "losses", "optim", "ops", "data", "metrics", "schedules"}
+ABOVE = {
+    "cli",
+    "keras",
+    "zoo",
+    "train",
+    "io",
+    "viz",
+    "nn",
+    "losses",
+    "optim",
+    "ops",
+    "data",
+    "metrics",
+    "schedules",
+    "torch",
+}
 MAY_NOT_KNOW = {  # folder: parts of the package that lie above it
     "_checks": ABOVE | {"cuda"},
     "cuda": ABOVE,
