@@ -50,6 +50,8 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/transpose.cu)
 # Those with wgmma and TMA: for sm_90a alone.
 set(FASTCONV_CUDA_HOPPER_SOURCES
+    csrc/cuda/conv2d_backward_input_wgmma_bfloat16.cu
+    csrc/cuda/conv2d_backward_input_wgmma_float16.cu
     csrc/cuda/conv2d_forward_wgmma_bfloat16.cu
     csrc/cuda/conv2d_forward_wgmma_float16.cu
     csrc/cuda/conv2d_forward_wgmma_tf32.cu

@@ -69,6 +69,17 @@ def swizzled(lines: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return result.reshape(-1, LINE)
 
 
+def turned(lines: Bits) -> Bits:
+    """A 16-bit operand, [row or column][depth], with its rows inside ("MN-major").
+
+    PTX ISA, "Shared Memory Matrix Layout" and "Strides", swizzle of 128 bytes: 64 rows at one depth are a line of 128
+    bytes, eight depths a group. The stride byte offset, 1024 here, leads to the next eight depths; the leading byte
+    offset leads to the next 64 rows, past all depths of these: 64 of them, or 8192 bytes.
+    """
+    depth = lines.shape[1]
+    return np.ascontiguousarray(lines.reshape(-1, 64, depth).transpose(0, 2, 1)).reshape(-1, 64)
+
+
 def operand(bits: Bits, dtype: str) -> NDArray[np.uint8]:
     """The bytes that TMA makes of elements: those of float32 are rounded on the way."""
     if dtype == "float32":
@@ -148,8 +159,11 @@ def check_rounding(machine: Machine) -> None:
     np.testing.assert_array_equal(got[0, : len(special)], expected[0, 0, 0, : len(special)])
 
 
-def check_product(machine: Machine, dtype: str, columns: int) -> None:
-    """64 x columns, 128 bytes deep, from swizzled lines: the descriptor, the steps in it, and who holds which sum."""
+def check_product(machine: Machine, dtype: str, columns: int, which: str = "") -> None:
+    """64 x columns, 128 bytes deep, from swizzled lines: the descriptor, the steps in it, and who holds which sum.
+
+    which: operands that are turned, "", "b" or "ab".
+    """
     rng = np.random.default_rng(columns)
     depth = LINE // (4 if dtype == "float32" else 2)
     a, b = (rng.standard_normal((lines, depth)) for lines in (64, columns))
@@ -159,9 +173,10 @@ def check_product(machine: Machine, dtype: str, columns: int) -> None:
     start = rng.standard_normal((64, columns)).astype(np.float32)
     # (warp, half, r) x (eight, c, side) to a thread (warp, r, c) that holds (eight, half, side).
     held = start.reshape(4, 2, 8, columns // 8, 4, 2).transpose(0, 2, 4, 3, 1, 5)
-    words = [machine.put(swizzled(bits.view(np.uint8).reshape(-1, LINE)).view(np.int32)) for bits in (a_bits, b_bits)]
+    lying = [turned(bits) if name in which else bits for name, bits in (("a", a_bits), ("b", b_bits))]
+    words = [machine.put(swizzled(bits.view(np.uint8).reshape(-1, LINE)).view(np.int32)) for bits in lying]
     sums = machine.put(held.reshape(128, columns // 2))
-    machine.module.probe_wgmma(dtype, columns, *map(machine.address, (*words, sums)), stream=0)
+    machine.module.probe_wgmma(dtype, columns, *map(machine.address, (*words, sums)), turned=which, stream=0)
     got = machine.get(sums).reshape(4, 8, 4, columns // 8, 2, 2).transpose(0, 4, 1, 3, 2, 5).reshape(64, columns)
     expected = as_numbers(a_bits, dtype) @ as_numbers(b_bits, dtype).T + start
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=2e-5)

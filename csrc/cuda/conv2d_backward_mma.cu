@@ -4,6 +4,7 @@
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_backward_weight.h"
 #include "cuda/conv2d_kind.h"
+#include "cuda/conv2d_wgmma.h"
 #include "cuda/depthwise_conv2d.h"
 #include "cuda/devices.h"
 
@@ -43,8 +44,9 @@ Function* of_kind(ElementType type, Precision precision, Function* tf32, Functio
 
 std::string Conv2dBackwardChoice::name() const {
   if (!tensor_cores) return kernel;
-  return std::string(kernel) + " " + std::to_string(rows) + "x" + std::to_string(columns) + ", " +
-         std::to_string(copy_bytes) + " bytes a copy, " + std::to_string(stages) + " stages";
+  const std::string copies = wgmma ? "boxes by TMA" : std::to_string(copy_bytes) + " bytes a copy";
+  return std::string(kernel) + " " + std::to_string(rows) + "x" + std::to_string(columns) + ", " + copies + ", " +
+         std::to_string(stages) + " stages";
 }
 
 Conv2dBackwardChoice choose_conv2d_backward_input(const Conv2dShape& shape, ElementType type, Precision precision,
@@ -52,6 +54,8 @@ Conv2dBackwardChoice choose_conv2d_backward_input(const Conv2dShape& shape, Elem
   if (is_exact(shape, type, precision, compute_capability))
     return {is_depthwise(shape) ? "depthwise_conv2d_backward_input" : "conv2d_backward_input_simt", false, 0, 0, 0, 0};
   check_tensor_cores("conv2d_backward_input", type, compute_capability);
+  if (!conv2d_backward_input_wgmma_refuses(shape, type, precision, aligned, compute_capability))
+    return choose_conv2d_backward_input_wgmma(shape);
   const int stages = mma_stages(compute_capability);
   if (!aligned || !in_pieces(shape, type))
     return {"conv2d_backward_input_mma", true, 128, 64, static_cast<int>(bytes_of(type)), stages};
@@ -69,9 +73,15 @@ void conv2d_backward_input_mma(const Conv2dShape& shape, ElementType type, Preci
   if (!choice.tensor_cores)
     return conv2d_backward_input(shape, static_cast<const float*>(weight), static_cast<const float*>(grad_output), mask,
                                  static_cast<float*>(grad_input), stream);
-  of_kind(type, precision, conv2d_backward_input_mma_tf32, conv2d_backward_input_mma_tf32x3,
-          conv2d_backward_input_mma_float16,
-          conv2d_backward_input_mma_bfloat16)(shape, choice, weight, grad_output, mask, grad_input, stream);
+  Conv2dBackwardInputMma* backward =
+      of_kind(type, precision, conv2d_backward_input_mma_tf32, conv2d_backward_input_mma_tf32x3,
+              conv2d_backward_input_mma_float16, conv2d_backward_input_mma_bfloat16);
+#if defined(FASTCONV_HOPPER)
+  if (choice.wgmma)
+    backward =
+        type == ElementType::kFloat16 ? conv2d_backward_input_wgmma_float16 : conv2d_backward_input_wgmma_bfloat16;
+#endif
+  backward(shape, choice, weight, grad_output, mask, grad_input, stream);
 }
 
 Conv2dBackwardChoice choose_conv2d_backward_weight(const Conv2dShape& shape, ElementType type, Precision precision,

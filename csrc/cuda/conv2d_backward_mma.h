@@ -11,10 +11,11 @@ namespace cuda {
 
 struct Conv2dBackwardChoice {
   const char* kernel;
-  bool tensor_cores;  // else the function of conv2d.h, and the rest says nothing
-  int rows, columns;  // of a tile
-  int copy_bytes;     // of one copy to shared memory
-  int stages;         // slabs in shared memory
+  bool tensor_cores;   // else the function of conv2d.h, and the rest says nothing
+  int rows, columns;   // of a tile
+  int copy_bytes;      // of one copy to shared memory
+  int stages;          // slabs in shared memory
+  bool wgmma = false;  // conv2d_wgmma.h: TMA copies whole boxes
   std::string name() const;
 };
 

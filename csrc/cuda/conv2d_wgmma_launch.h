@@ -30,7 +30,7 @@ inline Im2colBox conv2d_im2col_box(const Conv2dShape& s, std::int32_t channels, 
 template <class T, int columns>
 void launch_wgmma(const Conv2dShape& shape, ElementType type, std::int64_t images, Conv2dWgmmaParams<T> p,
                   Stream stream) {
-  using Tile = WgmmaTile<T, columns>;
+  using Tile = typename ForwardWgmma<T, columns>::Tile;
   p.input_map = im2col_tensor_map(type, p.input, {images, shape.ih, shape.iw, shape.ic},
                                   conv2d_im2col_box(shape, Tile::kDepth, Tile::kRows));
   p.weight_map =

@@ -18,6 +18,9 @@
 //   wgmma<T>(sums, a, b)        sums += a * b, 64 x 2 size(sums), 32 bytes deep, of T = BFloat16, Float16, or float as
 //                               TF32 (of which 10 bits of mantissa count). Asynchronous: sums are nobody's until waited
 //                               for
+//   wgmma<T, turns_a, turns_b>  the same of 16-bit operands of which a, b or both lie turned in shared memory: with
+//   rows
+//                               (columns) inside, not depth
 //   fence_to_async()            by every thread that has written shared memory itself, before TMA or wgmma read it
 //   wgmma_commit()              closes a group of products
 //   wgmma_wait<n>(sums)         until at most n groups are on the way; with n = 0 sums are there

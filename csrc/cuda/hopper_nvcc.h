@@ -109,7 +109,7 @@ FASTCONV_DEVICE void wgmma_wait(float (&sums)[count]) {
 #define FASTCONV_UP_TO_32 FASTCONV_NAMES_0
 #define FASTCONV_UP_TO_64 FASTCONV_UP_TO_32 ", " FASTCONV_NAMES_32
 #define FASTCONV_UP_TO_128 FASTCONV_UP_TO_64 ", " FASTCONV_NAMES_64 ", " FASTCONV_NAMES_96
-// A scale of 1 for the old sums and for both operands; 16-bit operands lie as they are, not transposed.
+// A scale of 1 for the old sums and for both operands; `rest` says which 16-bit operands lie turned.
 #define FASTCONV_WGMMA(columns, types, registers, descriptors, rest, ...)                                    \
   asm volatile("{\n.reg .pred add;\nsetp.eq.u32 add, 0, 0;\nwgmma.mma_async.sync.aligned.m64n" columns types \
                " {" registers "}, " descriptors ", add, 1, 1" rest ";\n}"                                    \
@@ -125,16 +125,25 @@ FASTCONV_DEVICE void wgmma_wait(float (&sums)[count]) {
   else                                                                                           \
     FASTCONV_WGMMA("256", types, FASTCONV_UP_TO_128, "%128, %129", rest, FASTCONV_SUMS_32(d, 0), \
                    FASTCONV_SUMS_32(d, 32), FASTCONV_SUMS_32(d, 64), FASTCONV_SUMS_32(d, 96))
+#define FASTCONV_WGMMA_TURNS(types)        \
+  if constexpr (turns_a) {                 \
+    FASTCONV_WGMMA_SIZES(types, ", 1, 1"); \
+  } else if constexpr (turns_b) {          \
+    FASTCONV_WGMMA_SIZES(types, ", 0, 1"); \
+  } else {                                 \
+    FASTCONV_WGMMA_SIZES(types, ", 0, 0"); \
+  }
 
-template <class T, int count>
+template <class T, bool turns_a = false, bool turns_b = false, int count>
 FASTCONV_DEVICE void wgmma(float (&d)[count], std::uint64_t a, std::uint64_t b) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  static_assert(!turns_a || turns_b, "a alone is never turned here");
   if constexpr (std::is_same_v<T, BFloat16>) {
-    FASTCONV_WGMMA_SIZES("k16.f32.bf16.bf16", ", 0, 0");
+    FASTCONV_WGMMA_TURNS("k16.f32.bf16.bf16");
   } else if constexpr (std::is_same_v<T, Float16>) {
-    FASTCONV_WGMMA_SIZES("k16.f32.f16.f16", ", 0, 0");
+    FASTCONV_WGMMA_TURNS("k16.f32.f16.f16");
   } else {
-    static_assert(std::is_same_v<T, float>, "an element of a tensor core");
+    static_assert(std::is_same_v<T, float> && !turns_b, "an element of a tensor core; only 16-bit ones may be turned");
     FASTCONV_WGMMA_SIZES("k8.f32.tf32.tf32", "");
   }
 #else

@@ -21,20 +21,30 @@ void run(TmaProbeParams p, std::int64_t lines, const Conv2dShape& shape, Stream 
          tma_probe<im2col>, p, shape);
 }
 
-template <class T>
+template <class T, bool turns_a, bool turns_b>
 void run_wgmma(int columns, const WgmmaProbeParams& p, Stream stream) {
   const auto with = [&](void (*kernel)(WgmmaProbeParams)) {
     launch({"wgmma_probe", 1, kWarpgroup, kAlignment + (64 + columns) * kProbeLineBytes, stream}, kernel, p,
            Elements{64 * columns});
   };
   if (columns == 64)
-    with(wgmma_probe<T, 64>);
+    with(wgmma_probe<T, 64, turns_a, turns_b>);
   else if (columns == 128)
-    with(wgmma_probe<T, 128>);
+    with(wgmma_probe<T, 128, turns_a, turns_b>);
   else if (columns == 256)
-    with(wgmma_probe<T, 256>);
+    with(wgmma_probe<T, 256, turns_a, turns_b>);
   else
     throw std::invalid_argument("probe_wgmma: columns must be 64, 128 or 256, got " + std::to_string(columns));
+}
+
+template <class T>
+void run_turned(int columns, Turned turned, const WgmmaProbeParams& p, Stream stream) {
+  if (turned == Turned::none)
+    run_wgmma<T, false, false>(columns, p, stream);
+  else if (turned == Turned::b)
+    run_wgmma<T, false, true>(columns, p, stream);
+  else
+    run_wgmma<T, true, true>(columns, p, stream);
 }
 
 }  // namespace
@@ -62,14 +72,17 @@ void probe_tma_filter(const Conv2dShape& s, ElementType type, const void* weight
   run<false>(p, 64, s, stream);
 }
 
-void probe_wgmma(ElementType type, int columns, const void* a, const void* b, float* sums, Stream stream) {
+void probe_wgmma(ElementType type, int columns, Turned turned, const void* a, const void* b, float* sums,
+                 Stream stream) {
   const WgmmaProbeParams p{static_cast<const unsigned char*>(a), static_cast<const unsigned char*>(b), sums};
   if (type == ElementType::kBFloat16)
-    run_wgmma<BFloat16>(columns, p, stream);
+    run_turned<BFloat16>(columns, turned, p, stream);
   else if (type == ElementType::kFloat16)
-    run_wgmma<Float16>(columns, p, stream);
+    run_turned<Float16>(columns, turned, p, stream);
+  else if (turned == Turned::none)
+    run_wgmma<float, false, false>(columns, p, stream);
   else
-    run_wgmma<float>(columns, p, stream);
+    throw std::invalid_argument("probe_wgmma: operands of float32 cannot be turned");
 }
 
 }  // namespace cuda

@@ -19,8 +19,10 @@ void probe_tma_filter(const Conv2dShape& shape, ElementType type, const void* we
                       std::int32_t c, std::int32_t tap, Stream stream);
 
 // sums += a * b, of 64 lines a and `columns` lines b of 128 bytes as they shall lie in shared memory. sums: columns / 2
-// of each of 128 threads.
-void probe_wgmma(ElementType type, int columns, const void* a, const void* b, float* sums, Stream stream);
+// of each of 128 threads. Of 16-bit types, b or both may be turned: `columns` / 64 blocks of 64 lines of 64 columns.
+enum class Turned { none, b, both };
+void probe_wgmma(ElementType type, int columns, Turned turned, const void* a, const void* b, float* sums,
+                 Stream stream);
 
 }  // namespace cuda
 }  // namespace fastconv

@@ -228,9 +228,9 @@ def probe_mma(instruction: str, a: int, b: int, d: int, *, stream: int) -> None:
     """One instruction of one warp on the words (32, 4) a, (32, 2) b and (32, 4) d, for tests."""
 
 def conv2d_wgmma_refusal(
-    shape: Conv2dShape, *, dtype: str, precision: str, aligned: bool, compute_capability: int
+    shape: Conv2dShape, *, dtype: str, precision: str, aligned: bool, compute_capability: int, of: str = "conv2d"
 ) -> str:
-    """Why `conv2d_forward_choice` is not wgmma, or "" if it is; of layers that tensor cores take at all."""
+    """Why the choice is not wgmma, or "" if it is; of layers that tensor cores take at all. of: the operation."""
 
 def probe_tma_im2col(
     shape: Conv2dShape, dtype: str, input: int, to: int, *, row: int, c: int, kh: int, kw: int, stream: int
@@ -242,7 +242,7 @@ def probe_tma_filter(
 ) -> None:
     """The same of one tap of 64 filters."""
 
-def probe_wgmma(dtype: str, columns: int, a: int, b: int, sums: int, *, stream: int) -> None:
+def probe_wgmma(dtype: str, columns: int, a: int, b: int, sums: int, *, turned: str = "", stream: int) -> None:
     """On sm_90, for tests: adds the product of 64 and of `columns` swizzled lines to the sums that each thread holds."""
 
 def relu_forward(input: int, output: int, mask: int, count: int, *, dtype: str = "float32", stream: int) -> None: ...

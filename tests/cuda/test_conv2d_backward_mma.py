@@ -8,11 +8,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-import reference
 from conv2d_cases import Geometry
-from cuda_cases import KINDS, NAMES, as_numbers, bits_of, poisoned, relative_error, same_bits, stored, to_nchw, to_nhwc
+from cuda_cases import KINDS, NAMES, as_numbers, bits_of, poisoned, relative_error, same_bits, stored
 from fastconv import cuda
 from fastconv.cuda.conv2d import geometry as judge
+from tensor_core_cases import Data
 
 # Tiles are 128 rows by 32, 64 or 128 columns, slabs 32 (float32) or 64 elements deep; copies take 4 or 8 channels.
 STRIDED = Geometry(72, 16, (17, 16), (3, 2), (2, 1), ((1, 0), (0, 2)), (1, 3))
@@ -56,27 +56,6 @@ CASES = [*PIECES, *ELEMENTS, *(MORE if os.environ.get("FASTCONV_TEST_CUDA") == "
 if os.environ.get("FASTCONV_TEST_CUDA") == "all":
     WEIGHTS += [*MORE, *MORE_WEIGHTS]
 kinds = pytest.mark.parametrize(("dtype", "precision"), KINDS, ids=NAMES)
-
-
-class Data:
-    """Arrays as on the GPU, and gradients from the definition of the numbers as they are stored."""
-
-    def __init__(self, geometry: Geometry, dtype: str) -> None:
-        self.options = geometry.options
-        rng = np.random.default_rng(7)
-        shapes = geometry.input_shape, geometry.weight_shape, geometry.output_shape
-        self.x, self.w, self.gy = (stored(to_nhwc(rng.standard_normal(shape)), dtype) for shape in shapes)
-        self.dtype = dtype
-
-    def grad_weight(self) -> np.ndarray:
-        x, gy = (to_nchw(as_numbers(a, self.dtype)) for a in (self.x, self.gy))
-        o, kh, kw, c = self.w.shape
-        return to_nhwc(reference.conv2d_backward_weight(x, (o, c, kh, kw), gy, **self.options))
-
-    def grad_input(self) -> np.ndarray:
-        w, gy = (to_nchw(as_numbers(a, self.dtype)) for a in (self.w, self.gy))
-        n, h, wide, c = self.x.shape
-        return to_nhwc(reference.conv2d_backward_input((n, c, h, wide), w, gy, **self.options))
 
 
 @pytest.mark.parametrize("geometry", CASES, ids=str)

@@ -33,10 +33,21 @@ def test_products(any_mode: ModuleType, dtype: str, columns: int) -> None:
     cases.check_product(cases.Machine(any_mode), dtype, columns)
 
 
+@pytest.mark.parametrize("columns", [64, 128, 256])
+@pytest.mark.parametrize("turned", ["b", "ab"])
+@pytest.mark.parametrize("dtype", cases.DTYPES[:2])
+def test_products_of_turned_operands(any_mode: ModuleType, dtype: str, turned: str, columns: int) -> None:
+    cases.check_product(cases.Machine(any_mode), dtype, columns, turned)
+
+
 def test_errors(emulated: ModuleType) -> None:
     words = np.zeros((256, 32), np.int32).ctypes.data
     with pytest.raises(ValueError, match="probe_wgmma: columns must be 64, 128 or 256, got 96"):
         emulated.probe_wgmma("float16", 96, words, words, words, stream=0)
+    with pytest.raises(ValueError, match="probe_wgmma: operands of float32 cannot be turned"):
+        emulated.probe_wgmma("float32", 64, words, words, words, turned="b", stream=0)
+    with pytest.raises(ValueError, match="probe_wgmma: turned must be '', 'b' or 'ab', got 'a'"):
+        emulated.probe_wgmma("float16", 64, words, words, words, turned="a", stream=0)
     machine = cases.Machine(emulated)
     with pytest.raises(cuda.CudaError, match="a stride is not 1 to 8"):
         cases.check_im2col(machine, "float16", (Geometry(64, 64, (9, 9), (1, 1), stride=(9, 1)), 0, 0, (0, 0)))

@@ -26,6 +26,8 @@ TF32 = "conv2d_forward_mma.h", "conv2d_forward_mma_tf32.cu", "test_conv2d_mma.py
 ROUNDING = "mma_math.h", "conv2d_forward_mma_tf32.cu", "test_conv2d_mma.py"
 MATH = "mma_math.h", "conv2d_forward_mma_tf32x3.cu", "test_conv2d_mma.py"
 WGMMA = "conv2d_forward_wgmma.h", "conv2d_forward_wgmma_bfloat16.cu", "test_conv2d_wgmma.py"
+TILES = "wgmma_tiles.h", *WGMMA[1:]
+PIXELS = "wgmma_store.h", *WGMMA[1:]
 OPERANDS = "wgmma_operands.h", *WGMMA[1:]
 CORNERS = "conv2d_wgmma_launch.h", *WGMMA[1:]
 GEOMETRY = "conv2d_geometry.h", "conv2d_forward.cu", "test_conv2d.py"
@@ -36,6 +38,11 @@ INPUT_TILE = "conv2d_backward_input.h", *INPUT[1:]
 PHASE = "conv2d_phase.h", "conv2d_backward_input.cu", "test_conv2d_backward.py"
 WEIGHT = "conv2d_backward_weight_simt.h", "conv2d_backward_weight.cu", "test_conv2d_backward.py"
 WEIGHT_TILE = "conv2d_backward_weight.h", *WEIGHT[1:]
+BACKWARD_WGMMA = "test_conv2d_backward_wgmma.py"
+INPUT_WGMMA = "conv2d_backward_input_wgmma.h", "conv2d_backward_input_wgmma_bfloat16.cu", BACKWARD_WGMMA
+TURNED_WGMMA = "wgmma_operands.h", *INPUT_WGMMA[1:]
+REACH = "conv2d_phase_reach.h", *INPUT_WGMMA[1:]
+MASKED_PIXELS = "wgmma_store.h", *INPUT_WGMMA[1:]
 BACKWARD_MMA = "test_conv2d_backward_mma.py"
 INPUT_MMA = "conv2d_backward_input_mma.h", "conv2d_backward_input_mma_tf32.cu", BACKWARD_MMA
 INPUT_LINES = "mma_tile.h", *INPUT_MMA[1:]
@@ -154,42 +161,42 @@ BUGS = [
     Bug("the second operand is not rounded", ROUNDING, "b[j][e] = round_tf32(detail::from_bits(b[j][e]));", ";"),
     Bug("no small part of a", MATH, "mma_tf32(step, a_small, b[j]);", ""),
     Bug("no small part of b", MATH, "mma_tf32(step, a[i], b_small[j]);", ""),
-    Bug("slabs are multiplied before they land", WGMMA, "barrier_wait(full[place.stage], place.parity);", ""),
+    Bug("slabs are multiplied before they land", TILES, "barrier_wait(full[place.stage], place.parity);", ""),
     Bug(
         "wgmma waits for the other phase",
-        WGMMA,
+        TILES,
         "full[place.stage], place.parity",
         "full[place.stage], place.parity ^ 1",
     ),
-    Bug("TMA waits for the other phase", WGMMA, "place.parity ^ 1", "place.parity"),
-    Bug("TMA does not wait", WGMMA, "barrier_wait(empty[place.stage], place.parity ^ 1);", ""),
-    Bug("phases do not alternate", WGMMA, "stage = 0, parity ^= 1", "stage = 0"),
-    Bug("slabs are given back while they are multiplied", WGMMA, "wgmma_wait<1>", "wgmma_wait<2>", by_default=True),
-    Bug("one warp gives a slab back for all", WGMMA, "empty[stage], Tile::kConsumerWarps", "empty[stage], 1"),
-    Bug("sums are stored before they are there", WGMMA, "wgmma_wait<0>(sums);", ""),
-    Bug("sums of the last slab left out", WGMMA, "wgmma_wait<0>(sums);", "wgmma_wait<1>(sums);"),
-    Bug("no fence before wgmma", WGMMA, "wgmma_fence();", ""),
-    Bug("TMA cannot see the barriers", WGMMA, "    barrier_init_done();\n", ""),
-    Bug("barriers are used before they are there", WGMMA, "  sync();\n", ""),
+    Bug("TMA waits for the other phase", TILES, "place.parity ^ 1", "place.parity"),
+    Bug("TMA does not wait", TILES, "barrier_wait(empty[place.stage], place.parity ^ 1);", ""),
+    Bug("phases do not alternate", TILES, "stage = 0, parity ^= 1", "stage = 0"),
+    Bug("slabs are given back while they are multiplied", TILES, "wgmma_wait<1>", "wgmma_wait<2>", by_default=True),
+    Bug("one warp gives a slab back for all", TILES, "empty[stage], Tile::kConsumerWarps", "empty[stage], 1"),
+    Bug("sums are stored before they are there", TILES, "wgmma_wait<0>(sums);", ""),
+    Bug("sums of the last slab left out", TILES, "wgmma_wait<0>(sums);", "wgmma_wait<1>(sums);"),
+    Bug("no fence before wgmma", TILES, "wgmma_fence();", ""),
+    Bug("TMA cannot see the barriers", TILES, "    barrier_init_done();\n", ""),
+    Bug("barriers are used before they are there", TILES, "  sync();\n", ""),
     Bug("bytes of the filters are not expected", WGMMA, "(landed, Tile::kStageBytes)", "(landed, Tile::kRowBytes)"),
     Bug(
         "taps of the other axis", WGMMA, "kw * g.dilation_w, kh * g.dilation_h", "kh * g.dilation_h, kw * g.dilation_w"
     ),
     Bug("taps without dilation", WGMMA, "kw * g.dilation_w, kh * g.dilation_h", "kw, kh"),
     Bug("filters of another tap", WGMMA, "kh * g.kw + kw, first_column", "kh + kw * g.kh, first_column"),
-    Bug("images of the second warpgroup", WGMMA, "(warpgroup() - 1) * 64", "0"),
-    Bug("filters are not advanced in depth", WGMMA, "wgmma_advance(b, step)", "wgmma_advance(b, 0)"),
-    Bug("channels of a last slab left out", WGMMA, "else if (rest > kStep)", "else if (rest > 2 * kStep)"),
-    Bug("every tile is the first", WGMMA, "input_pixel(g, row_tile * Tile::kRows)", "input_pixel(g, 0)"),
+    Bug("images of the second warpgroup", TILES, "? other * 64 : 0", "? 0 : 0"),
+    Bug("filters are not advanced in depth", TILES, "wgmma_advance<kB>(b, step)", "wgmma_advance<kB>(b, 0)"),
+    Bug("channels of a last slab left out", TILES, "else if (rest > kStep)", "else if (rest > 2 * kStep)"),
+    Bug("every tile is the first", WGMMA, "input_pixel(p.geometry, first_row)", "input_pixel(p.geometry, 0)"),
     Bug(
         "outputs beyond the last channel",
-        WGMMA,
-        ">= g.output_pixels || channel >= g.oc) continue",
-        ">= g.output_pixels) continue",
+        PIXELS,
+        "if (pixels[half] < 0 || channel >= channels)",
+        "if (pixels[half] < 0)",
     ),
-    Bug("quads half exchanged", WGMMA, "mask < 4; mask *= 2", "mask < 2; mask *= 2"),
-    Bug("padding reads weights on wgmma", WGMMA, "if (ballot(mend) == 0) return;", "return;"),
-    Bug("only who sees NaN mends", WGMMA, "if (ballot(mend) == 0) return;", "if (!mend) return;"),
+    Bug("quads half exchanged", PIXELS, "mask < 4; mask *= 2", "mask < 2; mask *= 2"),
+    Bug("padding reads weights on wgmma", PIXELS, "if (ballot(mend) == 0) return;", "return;"),
+    Bug("only who sees NaN mends", PIXELS, "if (ballot(mend) == 0) return;", "if (!mend) return;"),
     Bug("no swizzle in a descriptor", OPERANDS, " | kSwizzle128 << 62", ""),
     Bug("groups of four lines in a descriptor", OPERANDS, "kGroupsApart = 8 *", "kGroupsApart = 4 *"),
     Bug(
@@ -207,6 +214,36 @@ BUGS = [
     ),
     Bug("an upper corner without the filter", CORNERS, "s.pad_right - (s.kw - 1) * s.dilation_w", "s.pad_right"),
     Bug("boxes without strides", CORNERS, "box.stride_h = narrow(s.stride_h)", "box.stride_h = 1"),
+    Bug("taps in their order", INPUT_WGMMA, "(w.taps - 1 - slab.w) * p.w.tap_step", "slab.w * p.w.tap_step"),
+    Bug(
+        "phases all begin with the first", INPUT_WGMMA, "(h.taps - 1) * p.h.output_step - p.lower_h;", "0 - p.lower_h;"
+    ),
+    Bug("taps one output apart", INPUT_WGMMA, "later_w + slab.w * p.w.output_step", "later_w + slab.w"),
+    Bug("positions from the first output on", INPUT_WGMMA, "p.lower_w + first.w", "first.w"),
+    Bug("the first 64 channels for all", INPUT_WGMMA, "first_column + block * kWgmmaBlock,", "first_column,"),
+    Bug("blocks of columns in one place", INPUT_WGMMA, "+ block * kWgmmaBlockBytes,", ","),
+    Bug("pixels that only the largest phase has", INPUT_WGMMA, "|| at.w >= w.pixels) return -1", ") return -1"),
+    Bug("pixels without a stride", INPUT_WGMMA, "w.first_pixel + at.w * p.w.stride", "w.first_pixel + at.w"),
+    Bug("images beyond the last", INPUT_WGMMA, "at.n >= p.images || ", ""),
+    Bug("phases of the other axis", INPUT_WGMMA, "phase(p.w, which % p.w.stride)", "phase(p.w, which % p.h.stride)"),
+    Bug("another tap of the weight", INPUT_WGMMA, "kh * p.geometry.kw + kw, slab.k", "kh * p.geometry.kh + kw, slab.k"),
+    Bug(
+        "a turned operand that is advanced as others are",
+        TURNED_WGMMA,
+        "turned ? kWgmmaStepLines *",
+        "false ? kWgmmaStepLines *",
+    ),
+    Bug("blocks of a turned operand side by side", TURNED_WGMMA, "turned ? kWgmmaBlockBytes / 16 : 1", "1"),
+    Bug("a corner of the first phase alone", REACH, "any ? std::min(lower, first) : first", "any ? lower : first"),
+    Bug("as many positions as outputs", REACH, "x.most_pixels + lower - output_size", "lower"),
+    Bug(
+        "mask bits of the other half of a word",
+        MASKED_PIXELS,
+        "passes >> (2 * i + 1) & 1 ? 0xffff0000u",
+        "passes >> 2 * i & 1 ? 0xffff0000u",
+    ),
+    Bug("nothing is masked on wgmma", MASKED_PIXELS, "if constexpr (Pass::kMasked)", "if constexpr (false)"),
+    Bug("gradients of padding on wgmma", MASKED_PIXELS, "if (y != y) *to = ", "if (false) *to = "),
     Bug("bits of a word come too early", ELEMENTWISE, "mask < kSharers;", "mask < kSharers / 2;"),
     Bug("no barrier between rows and columns", TRANSPOSE, "  sync();", "  "),
     Bug("the last maximum wins", MAX_POOL, "!(x <= best)", "!(x < best)"),

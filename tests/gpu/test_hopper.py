@@ -12,12 +12,12 @@ import pytest
 
 import hopper_cases as cases
 from conv2d_cases import Geometry
-from cuda_cases import STORED, as_numbers, relative_error
+from cuda_cases import STORED, as_numbers, bits_of, relative_error
 from fastconv import cuda
 from fastconv.cuda import arrays as look
 from fastconv.cuda import native
 from fastconv.cuda.conv2d import geometry as judge
-from tensor_core_cases import arrays, expected
+from tensor_core_cases import Data, arrays, expected
 
 pytestmark = pytest.mark.gpu
 
@@ -31,7 +31,20 @@ GEOMETRIES = [
     Geometry(256, 512, (14, 14), (3, 3), padding=((1, 1), (1, 1)), batch=6),
     Geometry(64, 256, (56, 56), (1, 1), batch=8),
 ]
+INPUTS = [
+    Geometry(128, 64, (28, 29), (3, 3), padding=((1, 1), (1, 1)), batch=9),
+    Geometry(40, 72, (9, 13), (3, 3), stride=(2, 1), padding=((0, 2), (2, 1)), dilation=(1, 2)),
+    Geometry(72, 48, (12, 7), (5, 3), stride=(1, 2), padding=((3, 1), (0, 2))),
+    Geometry(136, 64, (10, 6), (2, 3), stride=(3, 2), padding=((1, 0), (2, 0)), dilation=(2, 1)),
+    Geometry(64, 40, (14, 15), (3, 3), (4, 6), ((4, 3), (2, 5)), (6, 4)),
+    Geometry(40, 136, (5, 6), (1, 1), stride=(2, 3), padding=((1, 2), (0, 1))),
+    Geometry(200, 48, (28, 29), (3, 3), padding=((1, 1), (1, 1)), batch=24),
+    Geometry(256, 128, (57, 56), (3, 3), (2, 2), padding=((1, 1), (1, 1)), batch=6),
+    Geometry(64, 256, (56, 56), (1, 1), batch=8),
+]
 KINDS = {("bfloat16", None): 4e-3, ("float16", None): 1e-3, ("float32", "tf32"): 5e-4}
+
+BOUNDS = {"bfloat16": 4e-3, "float16": 1e-3}
 
 
 @pytest.fixture
@@ -63,6 +76,13 @@ def test_rounding(hopper: cases.Machine) -> None:
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 def test_products(hopper: cases.Machine, dtype: str, columns: int) -> None:
     cases.check_product(hopper, dtype, columns)
+
+
+@pytest.mark.parametrize("columns", [64, 128, 256])
+@pytest.mark.parametrize("turned", ["b", "ab"])
+@pytest.mark.parametrize("dtype", cases.DTYPES[:2])
+def test_products_of_turned_operands(hopper: cases.Machine, dtype: str, turned: str, columns: int) -> None:
+    cases.check_product(hopper, dtype, columns, turned)
 
 
 def put(machine: cases.Machine, a: np.ndarray, dtype: str) -> Any:
@@ -101,5 +121,32 @@ def test_forward(
         got = numbers(hopper, out, dtype)
         if first is None:
             assert relative_error(got, truth) < KINDS[dtype, precision]
+            first = got
+        assert got.tobytes() == first.tobytes()
+
+
+@pytest.mark.parametrize("geometry", INPUTS, ids=str)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_backward_input(hopper: cases.Machine, dtype: str, geometry: Geometry, rng: np.random.Generator) -> None:
+    """As forward, with a mask."""
+    if dtype == "bfloat16" and hopper.library.name != "torch":
+        pytest.skip("bfloat16 comes from PyTorch")
+    g = geometry
+    data = Data(g, dtype)
+    passes = rng.random(data.x.shape) > 0.4
+    truth = np.where(passes, data.grad_input(), 0)
+    w, gy = (put(hopper, a, dtype) for a in (data.w, data.gy))
+    mask = hopper.put(bits_of(passes))
+    aligned = all(look.look("conv2d_backward_input", "weight", a).address % 16 == 0 for a in (w, gy))
+    shape = judge("conv2d", data.x.shape, data.w.shape, g.stride, g.padding, g.dilation, 1)
+    how = {"dtype": dtype, "precision": "", "aligned": aligned, "compute_capability": 90}
+    assert hopper.module.conv2d_backward_input_choice(shape, **how).startswith("conv2d_backward_input_wgmma")
+    first = None
+    for _ in range(20):
+        out = put(hopper, np.full(truth.shape, -1, f"i{STORED[dtype].itemsize}"), dtype)
+        cuda.conv2d_backward_input(data.x.shape, w, gy, **g.options, mask=mask, out=out)
+        got = numbers(hopper, out, dtype)
+        if first is None:
+            assert relative_error(got, truth) < BOUNDS[dtype]
             first = got
         assert got.tobytes() == first.tobytes()

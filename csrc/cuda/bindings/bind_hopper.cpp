@@ -41,14 +41,18 @@ void filter(const Conv2dShape& shape, const std::string& dtype, Address weight, 
 #endif
 }
 
-void wgmma(const std::string& dtype, int columns, Address a, Address b, Address sums, Address stream) {
+void wgmma(const std::string& dtype, int columns, Address a, Address b, Address sums, const std::string& turned,
+           Address stream) {
   const char* op = "probe_wgmma";
   const ElementType type = parse_element_type(op, dtype);
+  if (turned != "" && turned != "b" && turned != "ab")
+    throw std::invalid_argument(std::string(op) + ": turned must be '', 'b' or 'ab', got '" + turned + "'");
   const Buffer given[] = {buffer<std::uint32_t>(op, "a", a, 64 * kProbeLineBytes / 4),
                           buffer<std::uint32_t>(op, "b", b, columns * kProbeLineBytes / 4),
                           buffer<float>(op, "sums", sums, 64 * std::int64_t{columns})};
 #if defined(FASTCONV_HOPPER)
-  probe_wgmma(type, columns, pointer<void>(given[0]), pointer<void>(given[1]), pointer<float>(given[2]),
+  const Turned which = turned.empty() ? Turned::none : turned == "b" ? Turned::b : Turned::both;
+  probe_wgmma(type, columns, which, pointer<void>(given[0]), pointer<void>(given[1]), pointer<float>(given[2]),
               as_stream(stream));
 #else
   (void)type, (void)given, (void)stream;
@@ -57,10 +61,13 @@ void wgmma(const std::string& dtype, int columns, Address a, Address b, Address 
 }
 
 std::string refusal(const Conv2dShape& shape, const std::string& dtype, const std::string& precision, bool aligned,
-                    int compute_capability) {
-  const ElementType type = parse_element_type("conv2d", dtype);
-  const char* why =
-      conv2d_wgmma_refuses(shape, type, parse_precision("conv2d", type, precision), aligned, compute_capability);
+                    int compute_capability, const std::string& of) {
+  const char* op = "conv2d_wgmma_refusal";
+  const ElementType type = parse_element_type(op, dtype);
+  if (of != "conv2d" && of != "conv2d_backward_input")
+    throw std::invalid_argument(std::string(op) + ": of must be 'conv2d' or 'conv2d_backward_input', got '" + of + "'");
+  const auto refuses = of == "conv2d" ? conv2d_wgmma_refuses : conv2d_backward_input_wgmma_refuses;
+  const char* why = refuses(shape, type, parse_precision(op, type, precision), aligned, compute_capability);
   return why ? why : "";
 }
 
@@ -68,13 +75,13 @@ std::string refusal(const Conv2dShape& shape, const std::string& dtype, const st
 
 void bind_hopper(py::module_& m) {
   m.def("conv2d_wgmma_refusal", &refusal, py::arg("shape"), py::kw_only(), py::arg("dtype"), py::arg("precision"),
-        py::arg("aligned"), py::arg("compute_capability"));
+        py::arg("aligned"), py::arg("compute_capability"), py::arg("of") = "conv2d");
   m.def("probe_tma_im2col", &im2col, py::arg("shape"), py::arg("dtype"), py::arg("input"), py::arg("to"), py::kw_only(),
         py::arg("row"), py::arg("c"), py::arg("kh"), py::arg("kw"), py::arg("stream"));
   m.def("probe_tma_filter", &filter, py::arg("shape"), py::arg("dtype"), py::arg("weight"), py::arg("to"),
         py::kw_only(), py::arg("column"), py::arg("c"), py::arg("tap"), py::arg("stream"));
   m.def("probe_wgmma", &wgmma, py::arg("dtype"), py::arg("columns"), py::arg("a"), py::arg("b"), py::arg("sums"),
-        py::kw_only(), py::arg("stream"));
+        py::kw_only(), py::arg("turned") = "", py::arg("stream"));
 }
 
 }  // namespace cuda

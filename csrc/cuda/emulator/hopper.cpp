@@ -36,6 +36,7 @@ struct Sums {
 
 struct Product {
   Operand type;
+  bool turns_a, turns_b;
   int columns;
   std::uint64_t a, b;
   int arrived = 0;
@@ -187,8 +188,8 @@ float operand(Operand type, const unsigned char* from) {
                                       : to_float(Float16{static_cast<std::uint16_t>(bits)});
 }
 
-// Lines of an operand as the descriptor says they lie: depth is [k][line].
-void read_operand(Operand type, std::uint64_t descriptor, int lines, std::vector<float>& to) {
+// Rows (columns) of an operand as the descriptor says they lie, as [k][line].
+void read_operand(Operand type, bool turned, std::uint64_t descriptor, int lines, std::vector<float>& to) {
   const auto field = [&](int from, int bits) {
     return static_cast<std::uint32_t>(descriptor >> from & ((1u << bits) - 1));
   };
@@ -206,8 +207,16 @@ void read_operand(Operand type, std::uint64_t descriptor, int lines, std::vector
     for (int k = 0; k < depth; ++k) {
       const auto along = static_cast<std::uint32_t>(k * bytes);
       // Without a swizzle eight lines of 16 bytes lie side by side, and `leading` leads to the next 16 bytes of depth.
-      const std::uint32_t address = mode == 1 ? swizzled(start + group + row * 128 + along)
-                                              : start + group + row * 16 + along / 16 * leading + along % 16;
+      std::uint32_t address = mode == 1 ? swizzled(start + group + row * 128 + along)
+                                        : start + group + row * 16 + along / 16 * leading + along % 16;
+      if (turned) {  // 128 bytes of lines at one depth, eight depths, and `apart` leads to eight more
+        const auto wide = mode == 1 ? 64u : 8u, at = static_cast<std::uint32_t>(line),
+                   depth_at = static_cast<std::uint32_t>(k);
+        const std::uint32_t block = at / wide * (mode == 1 ? leading : apart);
+        const std::uint32_t eight = depth_at / 8 * (mode == 1 ? apart : leading);
+        address = start + block + eight + depth_at % 8 * wide * 2 + at % wide * 2;
+        if (mode == 1) address = swizzled(address);
+      }
       to[static_cast<std::size_t>(k * lines + line)] = operand(type, in_shared(address, bytes));
     }
   }
@@ -226,7 +235,7 @@ __attribute__((optimize("O3"))) void multiply(const float* a, const float* b, in
 void run_product(Product& p) {
   static std::vector<float> a, b;
   static std::vector<double> sums;
-  read_operand(p.type, p.a, 64, a), read_operand(p.type, p.b, p.columns, b);
+  read_operand(p.type, p.turns_a, p.a, 64, a), read_operand(p.type, p.turns_b, p.b, p.columns, b);
   sums.assign(static_cast<std::size_t>(64 * p.columns), 0);
   multiply(a.data(), b.data(), p.type == Operand::kTf32 ? 8 : 16, p.columns, sums.data());
   for (int i = 0; i < kWarpgroup; ++i) {
@@ -248,7 +257,7 @@ void run_products(Warpgroup& w, std::size_t end) {
 
 }  // namespace
 
-void start_product(Operand type, float* sums, int count, std::uint64_t a, std::uint64_t b) {
+void start_product(Operand type, bool turns_a, bool turns_b, float* sums, int count, std::uint64_t a, std::uint64_t b) {
   Hopper& h = hopper();
   ThreadState& t = own();
   if (block->threads % kWarpgroup != 0) fail("a warpgroup with less than 128 threads");
@@ -261,9 +270,9 @@ void start_product(Operand type, float* sums, int count, std::uint64_t a, std::u
   }
   Warpgroup& w = h.warpgroups[static_cast<std::size_t>(warpgroup())];
   const std::size_t number = t.products++;
-  if (number == w.products.size()) w.products.push_back({type, 2 * count, a, b, 0, false, {}});
+  if (number == w.products.size()) w.products.push_back({type, turns_a, turns_b, 2 * count, a, b, 0, false, {}});
   Product& p = w.products[number];
-  if (p.type != type || p.columns != 2 * count || p.a != a || p.b != b)
+  if (p.type != type || p.turns_a != turns_a || p.turns_b != turns_b || p.columns != 2 * count || p.a != a || p.b != b)
     fail("threads of a warpgroup that disagree about wgmma");
   p.sums[thread->index % kWarpgroup] = &held;
   t.open.emplace_back(number, sums);

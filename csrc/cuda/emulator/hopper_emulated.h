@@ -22,7 +22,7 @@ enum class Operand { kBFloat16, kFloat16, kTf32 };
 // Shared memory begins here: not on a multiple of 1024, as nobody promises that.
 constexpr std::uint32_t kSharedWindow = 1024 + 128;
 
-void start_product(Operand type, float* sums, int count, std::uint64_t a, std::uint64_t b);
+void start_product(Operand type, bool turns_a, bool turns_b, float* sums, int count, std::uint64_t a, std::uint64_t b);
 void wait_products(int groups_on_the_way);
 void load_box(void* to, const TensorMap& map, Barrier& b, const std::int32_t (&at)[4], std::int32_t tap_w,
               std::int32_t tap_h);
@@ -60,13 +60,14 @@ template <int groups_on_the_way, int count>
 void wgmma_wait(float (&)[count]) {
   emulator::wait_products(groups_on_the_way);
 }
-template <class T, int count>
+template <class T, bool turns_a = false, bool turns_b = false, int count>
 void wgmma(float (&sums)[count], std::uint64_t a, std::uint64_t b) {
   static_assert(count == 32 || count == 64 || count == 128, "64, 128 or 256 columns");
+  static_assert(sizeof(T) == 2 || !(turns_a || turns_b), "only 16-bit operands may be turned");
   constexpr auto type = std::is_same_v<T, BFloat16>  ? emulator::Operand::kBFloat16
                         : std::is_same_v<T, Float16> ? emulator::Operand::kFloat16
                                                      : emulator::Operand::kTf32;
-  emulator::start_product(type, sums, count, a, b);
+  emulator::start_product(type, turns_a, turns_b, sums, count, a, b);
 }
 
 }  // namespace cuda

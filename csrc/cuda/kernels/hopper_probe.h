@@ -37,7 +37,7 @@ struct WgmmaProbeParams {
   float* sums;                 // of each thread in its order; added to
 };
 
-template <class T, int columns>
+template <class T, int columns, bool turns_a, bool turns_b>
 FASTCONV_KERNEL wgmma_probe(const WgmmaProbeParams p) {
   unsigned char* const a = wgmma_shared();
   unsigned char* const b = a + 64 * kWgmmaLineBytes;
@@ -52,7 +52,8 @@ FASTCONV_KERNEL wgmma_probe(const WgmmaProbeParams p) {
   wgmma_fence();
   FASTCONV_UNROLL_ON_GPU
   for (int step = 0; step < kWgmmaLineBytes / kWgmmaStepBytes; ++step)
-    wgmma<T>(sums, wgmma_advance(wgmma_descriptor(a), step), wgmma_advance(wgmma_descriptor(b), step));
+    wgmma<T, turns_a, turns_b>(sums, wgmma_advance<turns_a>(wgmma_descriptor<turns_a>(a), step),
+                               wgmma_advance<turns_b>(wgmma_descriptor<turns_b>(b), step));
   wgmma_commit();
   wgmma_wait<0>(sums);
   FASTCONV_UNROLL_ON_GPU

@@ -23,6 +23,8 @@ _KERNELS = {
 }
 _READ = {"": ("input", "weight"), "backward_input": ("weight",), "backward_weight": ("input",), "backward": ()}
 
+_WGMMA = ("conv2d", "conv2d_backward_input")  # what wgmma computes
+
 
 def _logical(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
     """(N, H, W, C) of a shape in the order of `layout`."""
@@ -98,10 +100,10 @@ def plan(
     }
     if name == _KERNELS["conv2d"]:
         name = module.conv2d_forward_choice(shape, **how)
-        if major == 9 and "_mma" in name:
-            rejected.append(f"wgmma: {module.conv2d_wgmma_refusal(shape, **how)}")
     elif kernel.startswith("conv2d_backward"):
         name = getattr(module, f"{kernel}_choice")(shape, **how)
+    if major == 9 and "_mma" in name and kernel in _WGMMA:
+        rejected.append(f"wgmma: {module.conv2d_wgmma_refusal(shape, **how, of=kernel)}")
     moved = math.prod(x_shape) + math.prod(y_shape) + (0 if pooling else math.prod(w_shape))
     return {
         "op": op,
