@@ -46,6 +46,7 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/optimizer.cu
     csrc/cuda/pair_loss.cu
     csrc/cuda/stem_conv2d.cu
+    csrc/cuda/stem_conv2d_backward_weight.cu
     csrc/cuda/streams.cu
     csrc/cuda/transpose.cu)
 # Those with wgmma and TMA: for sm_90a alone.

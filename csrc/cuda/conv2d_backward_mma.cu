@@ -7,6 +7,7 @@
 #include "cuda/conv2d_wgmma.h"
 #include "cuda/depthwise_conv2d.h"
 #include "cuda/devices.h"
+#include "cuda/stem_conv2d.h"
 
 namespace fastconv {
 namespace cuda {
@@ -87,8 +88,14 @@ void conv2d_backward_input_mma(const Conv2dShape& shape, ElementType type, Preci
 Conv2dBackwardChoice choose_conv2d_backward_weight(const Conv2dShape& shape, ElementType type, Precision precision,
                                                    bool aligned, int compute_capability) {
   if (is_exact(shape, type, precision, compute_capability))
-    return {
-        is_depthwise(shape) ? "depthwise_conv2d_backward_weight" : "conv2d_backward_weight_simt", false, 0, 0, 0, 0};
+    return {is_depthwise(shape)                        ? "depthwise_conv2d_backward_weight"
+            : stem_conv2d_backward_weight_takes(shape) ? "stem_conv2d_backward_weight"
+                                                       : "conv2d_backward_weight_simt",
+            false,
+            0,
+            0,
+            0,
+            0};
   check_tensor_cores("conv2d_backward_weight", type, compute_capability);
   const int stages = mma_stages(compute_capability);
   if (!aligned || !in_pieces(shape, type))

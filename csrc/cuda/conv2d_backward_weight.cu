@@ -5,6 +5,7 @@
 #include "cuda/conv2d_kind.h"
 #include "cuda/depthwise_conv2d.h"
 #include "cuda/kernels/conv2d_backward_weight_simt.h"
+#include "cuda/stem_conv2d.h"
 
 namespace fastconv {
 namespace cuda {
@@ -42,6 +43,7 @@ void launch_tile(const WeightPlan& plan, const Conv2dShape& shape, const Conv2dB
 
 std::int64_t conv2d_backward_weight_workspace_bytes(const Conv2dShape& shape) {
   if (conv2d_kind(shape) == Conv2dKind::depthwise) return depthwise_conv2d_backward_weight_workspace(shape);
+  if (stem_conv2d_backward_weight_takes(shape)) return stem_conv2d_backward_weight_workspace(shape);
   return backward_weight_workspace(shape, plan(shape));
 }
 
@@ -50,6 +52,8 @@ void conv2d_backward_weight(const Conv2dShape& shape, const float* input, const 
   if (conv2d_kind(shape) == Conv2dKind::depthwise)
     return depthwise_conv2d_backward_weight(shape, ElementType::kFloat32, true, input, grad_output, grad_weight,
                                             workspace, accumulate, stream);
+  if (stem_conv2d_backward_weight_takes(shape))
+    return stem_conv2d_backward_weight(shape, input, false, grad_output, grad_weight, workspace, accumulate, stream);
   const WeightPlan chosen = plan(shape);
   const bool in_fours = shape.icg() % 4 == 0 && shape.ocg() % 4 == 0 && aligned(input, 16) &&
                         aligned(grad_output, 16) && aligned(workspace, 16);

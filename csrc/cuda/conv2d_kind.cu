@@ -9,7 +9,7 @@ std::string explain_conv2d_kind(const Conv2dShape& s) {
   if (conv2d_kind(s) == Conv2dKind::general) return "general: an implicit matrix product";
   if (conv2d_kind(s) == Conv2dKind::stem)
     return "stem: " + std::to_string(s.ic) + " channels; a tile of the image and its filters fit shared memory, in " +
-           std::to_string(stem_conv2d_shared_bytes(s)) + " bytes; backward passes are general";
+           std::to_string(stem_conv2d_shared_bytes(s)) + " bytes; the gradient of the input is general";
   std::string text = "depthwise: every output channel reads one input channel, so that there is no sum over channels";
   text += depthwise_unrolled(s)
               ? "; loops written out for this filter and stride"

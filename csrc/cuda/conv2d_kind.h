@@ -13,8 +13,8 @@ enum class Conv2dKind { general, depthwise, stem };
 
 // depthwise: a group for every input channel. There is no sum over channels, so that a matrix product would fill most
 // of its tile with nothing.
-// stem: images of 1 to 4 channels. A matrix product would copy every pixel once per tap, a few bytes at a time. Forward
-// only: the gradients are general.
+// stem: images of 1 to 4 channels. A matrix product would copy every pixel once per tap, a few bytes at a time. The
+// gradient of the weight looks for itself (stem_conv2d_backward_weight_takes), that of the input is general.
 inline Conv2dKind conv2d_kind(const Conv2dShape& s) {
   if (s.groups == s.ic && s.groups > 1) return Conv2dKind::depthwise;
   if (stem_conv2d_takes(s)) return Conv2dKind::stem;

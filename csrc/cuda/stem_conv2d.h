@@ -21,5 +21,12 @@ bool stem_conv2d_takes(const Conv2dShape& shape);
 void stem_conv2d_forward(const Conv2dShape& shape, ElementType type, const void* input, bool planar, const void* weight,
                          const void* bias, void* output, bool relu, Stream stream);
 
+// The gradient of the weight, float32. The workspace has as many bytes as the function says, at most 17.3 MB; what it
+// holds does not matter. accumulate: add to what grad_weight holds.
+bool stem_conv2d_backward_weight_takes(const Conv2dShape& shape);
+std::int64_t stem_conv2d_backward_weight_workspace(const Conv2dShape& shape);
+void stem_conv2d_backward_weight(const Conv2dShape& shape, const float* input, bool planar, const float* grad_output,
+                                 float* grad_weight, void* workspace, bool accumulate, Stream stream);
+
 }  // namespace cuda
 }  // namespace fastconv

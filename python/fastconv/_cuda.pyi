@@ -88,6 +88,21 @@ def stem_conv2d_forward(
 ) -> None:
     """planar: the input lies as (N, C, H, W); all else as for conv2d_forward_mma."""
 
+def stem_conv2d_backward_weight_workspace_bytes(shape: Conv2dShape) -> int:
+    """ValueError where the kernel does not take the shape."""
+
+def stem_conv2d_backward_weight(
+    shape: Conv2dShape,
+    input: int,
+    grad_output: int,
+    grad_weight: int,
+    workspace: int,
+    workspace_bytes: int,
+    *,
+    planar: bool,
+    accumulate: bool,
+    stream: int,
+) -> None: ...
 def conv2d_backward_input(
     shape: Conv2dShape,
     weight: int,

@@ -173,7 +173,7 @@ def test_the_workspace_is_bounded(emulated: ModuleType) -> None:
         ((1024, 32, 32, 128), (128, 3, 3, 128)),
     ]:
         assert cuda.conv2d_backward_weight_workspace_bytes(x, w, padding="same") <= 264 * 128 * 128 * 4
-    assert cuda.conv2d_backward_weight_workspace_bytes((1, 8, 8, 4), (4, 3, 3, 4)) == 0
+    assert cuda.conv2d_backward_weight_workspace_bytes((1, 8, 8, 8), (4, 3, 3, 8)) == 0
     assert cuda.conv2d_backward_bias_workspace_bytes((64, 56, 56, 2048)) <= 1056 * 128 * 4
 
 

@@ -81,6 +81,8 @@ NETWORKS: dict[str, tuple[Make, Callable[[], optim.Optimizer]]] = {
     "modulated": (modulated, lambda: optim.SGD(0.1)),
     "perceptron": (perceptron, lambda: optim.RMSprop(1e-3, momentum=0.5, centered=True)),
     **{name: (make, lambda: optim.SGD(0.1)) for name, make in networks.CLASSIFIERS.items()},
+    # Its weights explode with more, and rounding with them.
+    "shared": (networks.CLASSIFIERS["shared"], lambda: optim.SGD(0.01)),
 }
 # A flattened image is in the order (C, H, W), whatever lies before: one turn there and one back, by a kernel.
 TURNS = {"lenet5": 2, "keras_mnist": 2, "inception": 2, "shared": 2, "perceptron": 1, "ends_in_softmax": 1}

@@ -57,6 +57,7 @@ AVG_POOL = "avg_pool2d.h", "avg_pool2d.cu", "test_pool2d.py"
 POOL_WINDOW = "pool2d_geometry.h", "max_pool2d.cu", "test_pool2d.py"
 DEPTHWISE = "depthwise_conv2d.h", "depthwise_conv2d.cu", "test_depthwise_conv2d.py"
 DEPTHWISE_WEIGHT = "depthwise_conv2d_weight.h", "depthwise_conv2d_backward_weight.cu", "test_depthwise_conv2d.py"
+STEM_WEIGHT = "stem_conv2d_weight.h", "stem_conv2d_backward_weight.cu", "test_stem_conv2d_weight.py"
 STEM = "stem_conv2d.h", "stem_conv2d.cu", "test_stem_conv2d.py"
 TRANSPOSE = "transpose.h", "transpose.cu", "test_elementwise.py"
 LOSS = "cross_entropy.h", "loss.cu", "test_training.py"
@@ -282,6 +283,38 @@ BUGS = [
     Bug("rows of the image below are not read", STEM, "kh * p.dilation_h * p.pitch", "kh * p.pitch"),
     Bug("padding reads the stem's weights", STEM, "if (!(broken & 1)) continue;", "continue;"),
     Bug("channels of the image are mixed up", STEM, "if (c >= together) c -= together, ++column;", ""),
+    Bug("tiles are multiplied before they land", STEM_WEIGHT, "cp_async_wait<0>();", ""),
+    Bug("no barrier before a tile is read", STEM_WEIGHT, "    sync();  // everybody's", "    // everybody's"),
+    Bug(
+        "the next tile over this one",
+        STEM_WEIGHT,
+        "copy_tile(tile + 1, stages + next)",
+        "copy_tile(tile + 1, stages + stage)",
+    ),
+    Bug("no barrier before sums are given", STEM_WEIGHT, "    sync();  // nobody reads", "    // nobody reads"),
+    Bug(
+        "no barrier before given sums are taken",
+        STEM_WEIGHT,
+        "    sync();\n    if (part < parts - kept)",
+        "    if (part < parts - kept)",
+    ),
+    Bug("an odd part is left out", STEM_WEIGHT, "kept = (parts + 1) / 2, gone", "kept = parts / 2, gone"),
+    Bug(
+        "columns of a dilation are not put together",
+        STEM_WEIGHT,
+        "* p.same_remainder + quotient) * p.ic",
+        "+ quotient) * p.ic",
+    ),
+    Bug(
+        "rows of a stem's filter without dilation", STEM_WEIGHT, "tap_row * p.dilation_h * p.pitch", "tap_row * p.pitch"
+    ),
+    Bug("windows move by one", STEM_WEIGHT, "window + pixel * kShift", "window + pixel"),
+    Bug("rows of a tile without stride", STEM_WEIGHT, "row * p.stride_h * p.pitch", "row * p.pitch"),
+    Bug("taps of the next filter row", STEM_WEIGHT, "if (first_tap + t < row_taps) to", "to"),
+    Bug("channels that do not exist get a gradient", STEM_WEIGHT, "if (channel >= p.oc) continue;", ""),
+    Bug("outputs below the last row count", STEM_WEIGHT, "oh < p.oh && ow < p.ow && channel", "ow < p.ow && channel"),
+    Bug("outputs right of the last column count", STEM_WEIGHT, "ow < p.ow && channel < p.oc", "channel < p.oc"),
+    Bug("padding reads the stem's gradients", STEM_WEIGHT, "if (dw != dw) dw =", "if (false) dw ="),
     Bug("padding counts always", AVG_POOL, "start > begin ? start : begin", "start"),
     Bug("no barrier before the parts are added", LOSS, "  sync();", "  "),
     Bug(

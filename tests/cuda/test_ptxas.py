@@ -42,6 +42,8 @@ INSTRUCTIONS = [
     ("conv2d_backward_input_simt", 80, "LDGSTS"),
     ("conv2d_backward_weight_simt", 80, "LDGSTS"),
     ("conv2d_forward_simt", 75, "FFMA"),
+    ("stem_conv2d_backward_weight", 80, "LDGSTS"),
+    ("stem_conv2d_backward_weight", 75, "FFMA"),
     ("conv2d_forward_mma", 80, "HMMA"),
     ("conv2d_backward_input_mma", 80, "HMMA"),
     ("conv2d_backward_weight_mma", 80, "HMMA"),

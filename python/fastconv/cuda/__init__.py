@@ -42,7 +42,7 @@ from fastconv.cuda.pool2d import (
     max_pool2d,
     max_pool2d_backward,
 )
-from fastconv.cuda.stem_conv2d import stem_conv2d
+from fastconv.cuda.stem_conv2d import stem_conv2d, stem_conv2d_backward_weight
 
 __all__ = [
     "CudaError",
@@ -78,4 +78,5 @@ __all__ = [
     "sgd_step",
     "status",
     "stem_conv2d",
+    "stem_conv2d_backward_weight",
 ]

@@ -143,7 +143,7 @@ def _mask(op: str, mask: Any, shape: tuple[int, ...]) -> arrays.View | None:
     return bits
 
 
-def _workspace(op: str, workspace: Any, like: Any, needed: int) -> arrays.View:
+def workspace_view(op: str, workspace: Any, like: Any, needed: int) -> arrays.View:
     """The caller's, or a new one of the library of `like`."""
     floats = (needed + 3) // 4
     if workspace is None:
@@ -154,7 +154,7 @@ def _workspace(op: str, workspace: Any, like: Any, needed: int) -> arrays.View:
     return work
 
 
-def _accumulates(op: str, accumulate: bool, out: Any) -> bool:
+def accumulates(op: str, accumulate: bool, out: Any) -> bool:
     if arg.flag(op, "accumulate", accumulate) and out is None:
         raise ValueError(f"{op}: accumulate=True needs out, which it adds to, got None")
     return accumulate
@@ -294,11 +294,11 @@ def conv2d_backward_weight(
     gy = arrays.view(op, "grad_output", grad_output, 4, dtype)
     shape = geometry(op, x.shape, w_shape, stride, padding, dilation, groups)
     arrays.check_shape(op, "grad_output", gy, output_shape(shape))
-    adds = _accumulates(op, accumulate, out)
+    adds = accumulates(op, accumulate, out)
     how = _precision(op, precision)
     result, gw, kind = _sum_of(op, out, input, w_shape, dtype)
     needed = module.conv2d_backward_weight_workspace_bytes(shape, dtype=dtype, precision=how)
-    work = _workspace(op, workspace, input, needed) if needed else None
+    work = workspace_view(op, workspace, input, needed) if needed else None
     with Launch(op, x, gy, gw, work) as stream:
         module.conv2d_backward_weight(
             shape,
@@ -363,10 +363,10 @@ def conv2d_backward_bias(
             raise ValueError(f"{op}: masked needs a mask, got None")
         gz = arrays.view(op, "masked", masked, None, dtype, write=True)
         arrays.check_shape(op, "masked", gz, gy.shape)
-    adds = _accumulates(op, accumulate, out)
+    adds = accumulates(op, accumulate, out)
     result, gb, kind = _sum_of(op, out, grad_output, (channels,), dtype)
     needed = module.conv2d_backward_bias_workspace_bytes(pixels, channels, dtype=dtype)
-    work = _workspace(op, workspace, grad_output, needed) if needed else None
+    work = workspace_view(op, workspace, grad_output, needed) if needed else None
     with Launch(op, gy, bits, gz, gb, work) as stream:
         module.conv2d_backward_bias(
             pixels,

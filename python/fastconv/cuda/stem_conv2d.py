@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import IntOrPair, PaddingArgument
 from fastconv.cuda import arrays, native
-from fastconv.cuda.conv2d import geometry, output_shape
+from fastconv.cuda.conv2d import accumulates, geometry, output_shape, workspace_view
 from fastconv.cuda.launch import Launch
 
 
@@ -73,6 +74,78 @@ def stem_conv2d(
             planar=planar,
             relu=relu,
             dtype=x.dtype,
+            stream=stream,
+        )
+    return result
+
+
+def stem_conv2d_backward_weight(
+    input: Any,
+    weight_shape: Sequence[int],
+    grad_output: Any,
+    stride: IntOrPair = 1,
+    padding: PaddingArgument = 0,
+    dilation: IntOrPair = 1,
+    *,
+    layout: str = "NCHW",
+    accumulate: bool = False,
+    workspace: Any = None,
+    out: Any = None,
+) -> Any:
+    """Gradient of `stem_conv2d` with respect to its weight, summed over the batch; the same bits in every run.
+
+    For images that are channels last, `conv2d_backward_weight` takes the same kernel by itself.
+
+    Parameters
+    ----------
+    input : array on a GPU, shape (N, C, H, W), or (N, H, W, C) with layout "NHWC"; float32
+    weight_shape : (O, KH, KW, C)
+    grad_output : array of float32, shape (N, OH, OW, O)
+    stride, padding, dilation
+        As for `fastconv.ops.conv2d`.
+    layout : "NCHW" or "NHWC", default "NCHW"
+        How `input` lies in memory.
+    accumulate : bool
+        Add to what `out` holds.
+    workspace : array, float32, one dimension, optional
+        Of the size that an error names, 17.3 MB at most; allocated by the library of `input` otherwise.
+    out : array of float32, shape `weight_shape`, optional
+
+    Returns
+    -------
+    array of the library of `input`, shape `weight_shape`; zeros if N = 0
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arrays and sizes that do not fit, more channels, and filters too large for shared memory.
+    CudaError
+        If there are no kernels or the launch fails.
+    """
+    op = "stem_conv2d_backward_weight"
+    planar = arg.layout(op, layout) == "NCHW"
+    w_shape = arg.shape_tuple(op, "weight_shape", weight_shape, 4)
+    x = arrays.view(op, "input", input, 4)
+    gy = arrays.view(op, "grad_output", grad_output, 4)
+    channels_last = (x.shape[0], x.shape[2], x.shape[3], x.shape[1]) if planar else x.shape
+    shape = geometry(op, channels_last, w_shape, stride, padding, dilation, 1)
+    arrays.check_shape(op, "grad_output", gy, output_shape(shape))
+    adds = accumulates(op, accumulate, out)
+    module = native.module(op)
+    needed = module.stem_conv2d_backward_weight_workspace_bytes(shape)
+    result = arrays.output(op, out, input, w_shape)
+    gw = arrays.view(op, "out", result, 4, write=True)
+    work = workspace_view(op, workspace, input, needed)
+    with Launch(op, x, gy, gw, work) as stream:
+        module.stem_conv2d_backward_weight(
+            shape,
+            x.address,
+            gy.address,
+            gw.address,
+            work.address,
+            needed,
+            planar=planar,
+            accumulate=adds,
             stream=stream,
         )
     return result
