@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 
 import fastconv
 import timing
+import torch_networks
 from contestants import KEEP_MEMORY
 
 Step = Callable[[], float]
@@ -40,44 +40,10 @@ def our_step(model: Any, size: int) -> Step:
 
 def torch_step(network: str, state: dict[str, np.ndarray], size: int, channels_last: bool) -> Step:
     import torch
-    from torch import nn
 
-    conv, pool = nn.Conv2d, nn.MaxPool2d
-    networks: dict[str, Callable[[], list[tuple[str, nn.Module]]]] = {
-        "keras_mnist": lambda: [
-            ("conv1", conv(1, 32, 3)),
-            ("relu1", nn.ReLU()),
-            ("pool1", pool(2)),
-            ("conv2", conv(32, 64, 3)),
-            ("relu2", nn.ReLU()),
-            ("pool2", pool(2)),
-            ("conv3", conv(64, 64, 3)),
-            ("relu3", nn.ReLU()),
-            ("flatten", nn.Flatten()),
-            ("dense1", nn.Linear(576, 64)),
-            ("relu4", nn.ReLU()),
-            ("dense2", nn.Linear(64, 10)),
-        ],
-        "lenet5": lambda: [
-            ("conv1", conv(1, 6, 5, padding=2)),
-            ("relu1", nn.ReLU()),
-            ("pool1", pool(2)),
-            ("conv2", conv(6, 16, 5)),
-            ("relu2", nn.ReLU()),
-            ("pool2", pool(2)),
-            ("flatten", nn.Flatten()),
-            ("dense1", nn.Linear(400, 120)),
-            ("relu3", nn.ReLU()),
-            ("dense2", nn.Linear(120, 84)),
-            ("relu4", nn.ReLU()),
-            ("dense3", nn.Linear(84, 10)),
-        ],
-    }
-    memory = torch.channels_last if channels_last else torch.contiguous_format
     torch.set_num_threads(fastconv.get_num_threads())
-    model = nn.Sequential(OrderedDict(networks[network]()))
-    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
-    model = model.to(memory_format=memory)
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+    model = torch_networks.build(torch, network, state, channels_last)
     images, labels = batch_of(size)
     x = torch.from_numpy(images).contiguous(memory_format=memory)
     y = torch.from_numpy(labels)
@@ -85,7 +51,7 @@ def torch_step(network: str, state: dict[str, np.ndarray], size: int, channels_l
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), y)
+        loss = torch.nn.functional.cross_entropy(model(x), y)
         loss.backward()
         optimizer.step()
         return float(loss.detach())

@@ -1,8 +1,12 @@
-"""One command for a machine with a GPU: build, test, ceilings, our kernels against cuDNN, table and JSON.
+"""One command for a machine with a GPU: build, test, measure ceilings, our kernels against cuDNN, and small networks.
 
-python benchmarks/gpu/run.py --json results.json
+python benchmarks/gpu/run.py
 
-It needs nvcc, a GPU and PyTorch with CUDA, and says which of them is missing. Ten minutes at most on an H200.
+It writes benchmarks/results/<device>-<date>.json with a picture beside it, and prints tables. It needs nvcc, a GPU and
+PyTorch with CUDA, and says which of them is missing. Models need CuPy: without it the rest is measured. Ten minutes at
+most on an H200. Exit code 0: all was measured; 2: nothing; 3: something was not, or came out wrong, and is named.
+
+--dry-run needs no GPU: the emulator and PyTorch's CPU compute tiny cases, to see that this script runs to its end.
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ import argparse
 import importlib
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
 import time
@@ -22,8 +28,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent), str(ROOT / "python")]
 
-from gpu.layers import Case, cases  # noqa: E402  # the path comes first
-from gpu.rotation import rotation  # noqa: E402
+from gpu.layers import Case, cases, tiny  # noqa: E402  # the path comes first
+from gpu.place import DryRun, Gpu  # noqa: E402
 from gpu.table import report_lines  # noqa: E402
 
 # Against float64 of the numbers as they are stored, in the 2-norm.
@@ -105,30 +111,46 @@ def test() -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def machine(torch: Any, tests: str) -> dict[str, Any]:
-    commit = run(["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"], capture_output=True)
-    properties = torch.cuda.get_device_properties(0)
+def _first_line(command: list[str], pattern: str) -> str:
+    try:
+        done = run(command, capture_output=True)
+    except OSError:
+        return ""
+    found = re.search(pattern, done.stdout)
+    return found[1] if found else ""
+
+
+def machine(gpu: Gpu, tests: str) -> dict[str, Any]:
+    """What the figures depend on."""
+    import numpy as np
+
+    import fastconv
+
+    torch = gpu.torch
     return {
-        "device": properties.name,
-        "multiprocessors": properties.multi_processor_count,
-        "l2_bytes": properties.L2_cache_size,
+        **gpu.facts(),
         "driver": driver().get("driver_version", ""),
+        "nvcc": _first_line(["nvcc", "--version"], r"release [\d.]+, V([\d.]+)"),
         "cuda of PyTorch": torch.version.cuda,
         "PyTorch": torch.__version__,
         "cuDNN": torch.backends.cudnn.version(),
+        "CuPy": getattr(gpu.cupy, "__version__", "") if gpu.cupy else f"missing: {gpu.no_cupy}",
+        "fastconv": fastconv.__version__,
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "host": platform.platform(),
         "cudnn.benchmark": torch.backends.cudnn.benchmark,
         "cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
-        "cudnn.deterministic": torch.backends.cudnn.deterministic,
+        "matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
         "tests": tests,
-        "commit": commit.stdout.strip(),
+        "commit": _first_line(["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"], r"(\S+)"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def rows(torch: Any, chosen: list[Case], rounds: int, limit_s: float) -> list[dict[str, Any]]:
+def rows(gpu: Gpu, chosen: list[Case], rounds: int, limit_s: float) -> list[dict[str, Any]]:
     """Every case that there is time for; each is checked first."""
     lanes = importlib.import_module("gpu.lanes")
-    properties = torch.cuda.get_device_properties(0)
     found: list[dict[str, Any]] = []
     start = time.monotonic()
     for case in chosen:
@@ -138,59 +160,143 @@ def rows(torch: Any, chosen: list[Case], rounds: int, limit_s: float) -> list[di
             row["refused"] = "not run: out of time"
             continue
         try:
-            row["error"] = lanes.check(torch, case)
+            row["error"] = lanes.check(gpu, case)
         except RuntimeError as reason:  # a launch that failed, or no memory: the others are measured all the same
             row["refused"] = f"not run: {reason}"
             continue
         if not row["error"] < ERROR_LIMITS[case.precision]:
             row["refused"] = f"WRONG: error {row['error']:.1e}, not timed"
             continue
-        turn = rotation(case.bytes, properties.L2_cache_size, properties.total_memory)
-        times, row["missing"] = lanes.measure(torch, case, turn, rounds)
+        turn = gpu.rotation(case)
+        times, row["missing"] = lanes.measure(gpu, case, turn, rounds)
         row["lanes"] = {name: {**vars(s), "steady": s.steady} for name, s in times.items()}
         row["rotation"] = vars(turn)
-        torch.cuda.empty_cache()
+        gpu.tidy()
     return found
+
+
+def host_rows(
+    part: str, gpu: Gpu, only: str, rounds: int, calls: int, limit_s: float, dry: bool
+) -> list[dict[str, Any]]:
+    """Every case of `gpu.calls` or `gpu.training` that there is time for."""
+    module = importlib.import_module(f"gpu.{part}")
+    found: list[dict[str, Any]] = []
+    start = time.monotonic()
+    for case in dict.fromkeys(module.tiny(case) if dry else case for case in module.cases()):
+        if only not in case.name and only not in part:
+            continue
+        if time.monotonic() - start > limit_s:
+            found.append({"case": {"name": case.name}, "lanes": {}, "refused": "not run: out of time"})
+            continue
+        found.append(module.row(gpu, case, rounds, calls))
+        gpu.tidy()
+    return found
+
+
+def missing(report: dict[str, Any], gpu: Gpu) -> list[str]:
+    """What a complete run would have, in words."""
+    found = []
+    for part in ("rows", "calls", "training"):
+        for row in report[part]:
+            name = f"{row['case']['name']} {row['case'].get('op', '')}".strip()
+            reasons = {name: row["refused"]} if "refused" in row else {}
+            reasons |= {f"{name}, {lane}": why for lane, why in row.get("missing", {}).items()}
+            found += [f"{what}: {why.removeprefix('not run: ')}" for what, why in reasons.items()]
+    if gpu.cupy is None:  # once, not for every row
+        found = [gpu.no_cupy, *(line for line in found if gpu.no_cupy not in line)]
+    return found
+
+
+def result_path(machine: dict[str, Any]) -> Path:
+    """Where a run is kept: device and day, with the time where there is one of that day already."""
+    device = re.sub(r"[^a-z0-9]+", "-", machine["device"].lower()).strip("-")
+    day, _, time_of_day = machine["date"].partition("T")
+    path = HERE.parent / "results" / f"{device}-{day}.json"
+    return path.with_stem(f"{path.stem}-{time_of_day[:8].replace(':', '')}") if path.exists() else path
+
+
+def write(report: dict[str, Any], path: Path) -> None:
+    """JSON and, where matplotlib is, a picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    print(f"written: {path}")
+    picture(report, path.with_suffix(".png"))
+
+
+def picture(report: dict[str, Any], path: Path) -> None:
+    try:
+        importlib.import_module("gpu.picture").draw(report, path)
+    except ImportError as error:
+        print(f"no picture, matplotlib is not installed ({error}); pip install '.[bench]'")
+    else:
+        print(f"written: {path}")
+
+
+def measure(gpu: Gpu, options: argparse.Namespace, tests: str) -> dict[str, Any]:
+    """The whole report."""
+    lanes = importlib.import_module("gpu.lanes")
+    dry = options.dry_run
+    before = driver()
+    layers = [tiny(case) for case in cases() if case.precision != "bfloat16"] if dry else cases()  # NumPy has none
+    chosen = [case for case in layers if options.only in case.name or options.only in case.op]
+    sizes = {"rounds": 2, "elements": 1 << 10, "size": 16} if dry else {}
+    host: dict[str, Any] = {"gpu": gpu, "only": options.only, "rounds": options.rounds, "dry": dry}
+    report = {
+        "dry_run": dry,
+        "machine": machine(gpu, tests),
+        "ceilings": lanes.ceilings(gpu, **sizes),
+        "calls": host_rows("calls", calls=2 if dry else 100, limit_s=40, **host),
+        "training": host_rows("training", calls=2 if dry else 20, limit_s=120, **host),
+        "rows": rows(gpu, chosen, options.rounds, options.limit_s),
+        "clocks": {"before": before, "after": driver()},
+    }
+    report["missing"] = missing(report, gpu)
+    return report
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--json", type=Path, help="write all figures here, and the picture beside it")
     parser.add_argument("--only", default="", help="cases whose name or operation holds this text")
-    parser.add_argument("--rounds", type=int, default=24, help="replays of every lane")
-    parser.add_argument("--limit-s", type=float, default=300, help="seconds for the layer table")
+    parser.add_argument("--rounds", type=int, default=24, help="samples of every lane")
+    parser.add_argument("--limit-s", type=float, default=240, help="seconds for the layer table")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at once")
     parser.add_argument("--no-build", action="store_true", help="the modules are built already")
-    parser.add_argument("--deterministic", action="store_true", help="cuDNN's deterministic algorithms only")
+    parser.add_argument("--dry-run", action="store_true", help="no GPU, tiny cases, times that mean nothing")
     parser.add_argument("--table", type=Path, metavar="JSON", help="measure nothing, print what a file holds")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="with --table: draw it, too")
     options = parser.parse_args(arguments)
     if options.table:
-        print("\n".join(report_lines(json.loads(options.table.read_text(encoding="utf-8")))))
+        report = json.loads(options.table.read_text(encoding="utf-8"))
+        print("\n".join(report_lines(report)))
+        if options.picture:
+            picture(report, options.picture)
         return 0
-    reason = why_not()
+    reason = None if options.dry_run else why_not()
     if reason:
         print(f"gpu benchmark: not run, {reason}", file=sys.stderr)
         return 2
     torch = importlib.import_module("torch")
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = False  # float32 against float32
-    torch.backends.cudnn.deterministic = options.deterministic
-    if not options.no_build:
-        build(torch.cuda.get_device_capability(0), options.jobs)
-    tests = test()
-    lanes = importlib.import_module("gpu.lanes")
-    before = driver()
-    chosen = [case for case in cases() if options.only in case.name or options.only in case.op]
-    report = {
-        "machine": machine(torch, tests),
-        "ceilings": lanes.ceilings(torch),
-        "rows": rows(torch, chosen, options.rounds, options.limit_s),
-        "clocks": {"before": before, "after": driver()},
-    }
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    if options.dry_run:
+        dry = DryRun(torch, ROOT / "tests")
+        try:
+            report = measure(dry, options, "none: a dry run")
+        finally:
+            dry.close()
+    else:
+        if not options.no_build:
+            build(torch.cuda.get_device_capability(0), options.jobs)
+        tests = test()
+        report = measure(Gpu(torch), options, tests)
+    path = options.json or (None if options.dry_run else result_path(report["machine"]))
+    if path is not None:
+        write(report, path)
     print("\n".join(report_lines(report)))
-    return 0
+    if report["missing"]:
+        print(f"gpu benchmark: {len(report['missing'])} not measured, see the end of the table", file=sys.stderr)
+    return 3 if report["missing"] else 0
 
 
 if __name__ == "__main__":

@@ -56,6 +56,14 @@ def test_conv2d_in_every_layout(emulated: ModuleType, rng: np.random.Generator, 
     same(ops.conv2d(GpuArray(x[0]), GpuArray(w), None, **GEOMETRY), ops.conv2d(x[0], w, None, **GEOMETRY))
 
 
+@pytest.mark.parametrize("turn", [np.array, channels_last], ids=["nchw", "channels-last"])
+def test_pooling_into_an_array(emulated: ModuleType, x: np.ndarray, turn: Any) -> None:
+    for pool in (ops.max_pool2d, ops.avg_pool2d):
+        out = GpuArray(turn(np.full((2, 4, 3, 2), np.nan, np.float32)))
+        assert pool(GpuArray(turn(x)), 2, out=out) is out
+        np.testing.assert_allclose(out.array, pool(x, 2), **LIKE)
+
+
 @pytest.mark.parametrize("turn", [lambda a: a, channels_last], ids=["nchw", "channels-last"])
 @pytest.mark.parametrize("groups", [1, 2, 4], ids=["full", "grouped", "depthwise"])
 def test_gradients_of_conv2d(emulated: ModuleType, rng: np.random.Generator, x: Any, groups: int, turn: Any) -> None:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from fastconv._checks import arguments
 from fastconv._checks.arguments import Layout
+from fastconv._checks.gpu import is_on_gpu
 from fastconv.losses import Loss
-from fastconv.nn.device import CPU, Device, on_a_gpu
+from fastconv.nn.device import CPU, Device
 from fastconv.nn.frame import Shape
 from fastconv.nn.graph import Graph, Node
 
@@ -75,12 +76,12 @@ def _wanted(node: Node, layout: Layout) -> str:
 
 
 def _is_array(value: object) -> bool:
-    return isinstance(value, np.ndarray) or on_a_gpu(value)
+    return isinstance(value, np.ndarray) or is_on_gpu(value)
 
 
 def _checked_places(what: str, name: str, arrays: Sequence[Any], device: Device) -> bool:
     """Return whether the arrays lie on the GPU, where all of them must then, and the model too."""
-    places = [on_a_gpu(array) for array in arrays]
+    places = [is_on_gpu(array) for array in arrays]
     if not any(places):
         return False
     got = arguments.describe(arrays[places.index(True)])

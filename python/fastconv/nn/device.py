@@ -169,16 +169,6 @@ _nothing = nullcontext()
 CPU: Device = _Cpu()
 
 
-def on_a_gpu(value: object) -> bool:
-    """Return whether it is an array on a GPU, of any library that says so by DLPack or `__cuda_array_interface__`."""
-    if isinstance(value, np.ndarray):
-        return False
-    device = getattr(value, "__dlpack_device__", None)
-    if device is not None:
-        return device()[0] in (2, 13)
-    return hasattr(value, "__cuda_array_interface__")
-
-
 PRECISIONS = (None, "ieee", "tf32", "tf32x3")
 
 

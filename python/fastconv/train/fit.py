@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from fastconv._checks import arguments
+from fastconv._checks.gpu import is_on_gpu
 from fastconv.data import BatchLoader
 from fastconv.data.loader import Columns, Transform, count_samples
 from fastconv.metrics import WeightedMean
 from fastconv.nn.batch import run_in_slices
-from fastconv.nn.device import on_a_gpu
 from fastconv.train.callbacks import Callback, History
 from fastconv.train.checkpoint import CheckpointFolder
 from fastconv.train.interrupt import Interruption, TrainingInterrupted
@@ -267,7 +267,7 @@ def predict(model: Trainable, x: Columns, *, batch_size: int = 256) -> Any:
     """
     if batch_size < 1:
         raise ValueError(f"predict: batch_size must be at least 1, got {batch_size}")
-    if any(map(on_a_gpu, x if isinstance(x, list | tuple) else [x])):
+    if any(map(is_on_gpu, x if isinstance(x, list | tuple) else [x])):
         model.predict_on_batch(_rows(x, slice(0)))  # looks at all but the numbers of samples
         return run_in_slices(model.predict_on_batch, x, batch_size, model.engine.device)  # type: ignore[attr-defined]
     count_samples("predict", "x", x)

@@ -299,7 +299,7 @@ def _pool(op: str, input: Any, *window: Any, layout: str, out: Any, **options: A
     x, single = images(op, "input", input, order)
     result = Result(op, out, order, single)
     found = getattr(kernels, op)(x, *window, out=result.direct, **options)
-    if not isinstance(found, tuple):
+    if isinstance(found, View) or not isinstance(found, tuple):  # a View, which is a tuple, stands for `out`
         return result.finish(found)
     return result.finish(found[0]), Result(op, None, order, single).finish(found[1])
 
