@@ -139,7 +139,7 @@ if(FASTCONV_CUDA_EMULATOR)
   # optimised, and nothing at link time: tests wait for both, and every planted bug is a link.
   fastconv_add_cuda_module(_cuda_emulated -O0 NO_EXTRAS)
   add_library(fastconv_emulator STATIC ${FASTCONV_CUDA_SOURCES} ${FASTCONV_CUDA_HOPPER_SOURCES}
-                                       csrc/cuda/emulator/grid.cpp csrc/cuda/emulator/hopper.cpp)
+                                       csrc/cuda/emulator/accesses.cpp csrc/cuda/emulator/grid.cpp csrc/cuda/emulator/hopper.cpp)
   set_source_files_properties(${FASTCONV_CUDA_SOURCES} ${FASTCONV_CUDA_HOPPER_SOURCES} PROPERTIES LANGUAGE CXX)
   target_link_libraries(fastconv_emulator PUBLIC fastconv_options)
   target_compile_definitions(fastconv_emulator PUBLIC FASTCONV_EMULATE FASTCONV_HOPPER)

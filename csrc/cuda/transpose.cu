@@ -17,7 +17,7 @@ void run(const void* input, void* output, std::int64_t batch, std::int64_t rows,
   TransposeParams<T> p{static_cast<const T*>(input),   static_cast<T*>(output),          rows, columns,
                        ceil_div(rows, kTransposeTile), ceil_div(columns, kTransposeTile)};
   const std::int64_t blocks = checked_mul(batch, p.row_tiles * p.column_tiles, "transpose");
-  constexpr int kSharedBytes = kTransposeTile * (kTransposeTile + 1) * static_cast<int>(sizeof(T));
+  constexpr int kSharedBytes = kTransposeTile * kTransposePitch<T> * static_cast<int>(sizeof(T));
   launch({"transpose", blocks, kTransposeThreads, kSharedBytes, stream}, transpose_kernel<T>, p,
          Elements{batch * rows * columns});
 }

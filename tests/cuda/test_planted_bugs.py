@@ -60,6 +60,7 @@ DEPTHWISE_WEIGHT = "depthwise_conv2d_weight.h", "depthwise_conv2d_backward_weigh
 STEM_WEIGHT = "stem_conv2d_weight.h", "stem_conv2d_backward_weight.cu", "test_stem_conv2d_weight.py"
 STEM = "stem_conv2d.h", "stem_conv2d.cu", "test_stem_conv2d.py"
 TRANSPOSE = "transpose.h", "transpose.cu", "test_elementwise.py"
+BANKS = "transpose.h", "transpose.cu", "test_accesses.py"
 LOSS = "cross_entropy.h", "loss.cu", "test_training.py"
 OPTIMIZER = "optimizer.h", "optimizer.cu", "test_training.py"
 DROPOUT = "dropout.h", "dropout.cu", "test_training.py"
@@ -247,6 +248,7 @@ BUGS = [
     Bug("gradients of padding on wgmma", MASKED_PIXELS, "if (y != y) *to = ", "if (false) *to = "),
     Bug("bits of a word come too early", ELEMENTWISE, "mask < kSharers;", "mask < kSharers / 2;"),
     Bug("no barrier between rows and columns", TRANSPOSE, "  sync();", "  "),
+    Bug("columns of a tile in few banks", BANKS, "+ 4 / static_cast", "+ 8 / static_cast", by_default=True),
     Bug("the last maximum wins", MAX_POOL, "!(x <= best)", "!(x < best)"),
     Bug("no barrier between slices of a wide maximum", MAX_POOL, "    sync();", "    "),
     Bug("the last of equal slices wins", MAX_POOL, "(x == best && at < place)", "(x == best && at > place)"),

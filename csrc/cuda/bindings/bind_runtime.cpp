@@ -3,6 +3,7 @@
 #include "cuda/devices.h"
 #include "cuda/error.h"
 #if defined(FASTCONV_EMULATE)
+#include "cuda/emulator/accesses.h"
 #include "cuda/emulator/grid.h"
 #endif
 
@@ -47,6 +48,13 @@ void bind_runtime(py::module_& m) {
       },
       py::kw_only(), py::arg("late_landing"), py::arg("backwards"), py::arg("launch_error") = "",
       py::arg("compute_capability") = 90, py::arg("multiprocessors") = 132, py::arg("tensor_maps") = true);
+  m.def("start_counting", &emulator::start_counting);
+  m.def("stop_counting", [] {
+    py::list lines;
+    for (const emulator::AccessCounts& c : emulator::stop_counting())
+      lines.append(py::make_tuple(c.file, c.line, c.shared, c.store, c.requests, c.needed, c.least));
+    return lines;
+  });
 #else
   m.attr("emulated") = false;
 #endif

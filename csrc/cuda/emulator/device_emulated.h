@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "cuda/emulator/accesses.h"
 #include "cuda/emulator/grid.h"
 
 namespace fastconv {
@@ -58,16 +59,21 @@ T shuffle_xor(T value, int mask) {
 inline void check_aligned(const void* p, std::size_t bytes) {
   if (reinterpret_cast<std::uintptr_t>(p) % bytes != 0) emulator::fail("misaligned address");
 }
+// The last two arguments are the caller's: whose access it is.
+inline void touch(const void* p, std::size_t bytes, emulator::AccessKind kind, const char* file, int line) {
+  check_aligned(p, bytes);
+  if (emulator::counting_accesses) emulator::count_access(p, static_cast<int>(bytes), kind, file, line);
+}
 template <class P, class T>
-P load(const T* from) {
-  check_aligned(from, sizeof(P));
+P load(const T* from, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  touch(from, sizeof(P), emulator::AccessKind::load, file, line);
   P pack;
   std::memcpy(&pack, from, sizeof(P));
   return pack;
 }
 template <class P, class T>
-void store(T* to, const P& pack) {
-  check_aligned(to, sizeof(P));
+void store(T* to, const P& pack, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  touch(to, sizeof(P), emulator::AccessKind::store, file, line);
   std::memcpy(to, &pack, sizeof(P));
 }
 
@@ -95,10 +101,12 @@ inline void land(const Copy& copy) {
 }  // namespace emulator
 
 template <int bytes>
-void cp_async(void* to, const void* from, bool valid) {
+void cp_async(void* to, const void* from, bool valid, const char* file = __builtin_FILE(),
+              int line = __builtin_LINE()) {
   static_assert(bytes == 4 || bytes == 8 || bytes == 16, "what the instruction can copy");
-  check_aligned(to, bytes);
+  touch(to, bytes, emulator::AccessKind::store, file, line);
   check_aligned(from, bytes);
+  if (valid) touch(from, bytes, emulator::AccessKind::load, file, line);
   const emulator::Copy copy{to, valid ? from : nullptr, bytes};
   if (emulator::mode().late_landing)
     emulator::thread->landing.back().push_back(copy);

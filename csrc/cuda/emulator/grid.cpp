@@ -6,6 +6,8 @@
 #include <memory>
 #include <mutex>
 
+#include "cuda/emulator/accesses.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -214,6 +216,7 @@ std::string run_grid(int blocks, int threads, std::int64_t shared_bytes, const s
     // sums that are NaN.
     std::memset(memory, mode().backwards || mode().late_landing ? 0x4b : 0xff, bytes);
     run_block(b);
+    if (counting_accesses) count_block();
   }
   block = nullptr;
 #if defined(__SANITIZE_ADDRESS__)

@@ -83,8 +83,9 @@ inline void mma_float16_half(float (&d)[4], const std::uint32_t (&a)[2], std::ui
   emulator::multiply_fragments(d, own, 8, 2);
 }
 
-__attribute__((noinline)) inline void load_matrices(std::uint32_t (&m)[4], const void* row) {
-  check_aligned(row, 16);
+__attribute__((noinline)) inline void load_matrices(std::uint32_t (&m)[4], const void* row,
+                                                    const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  touch(row, 16, emulator::AccessKind::load, file, line);
   const emulator::Slot* all = emulator::exchange(row);
   for (int i = 0; i < 4; ++i) {
     const unsigned char* from;
@@ -93,8 +94,10 @@ __attribute__((noinline)) inline void load_matrices(std::uint32_t (&m)[4], const
   }
 }
 
-__attribute__((noinline)) inline void load_matrices_turned(std::uint32_t (&m)[4], const void* row) {
-  check_aligned(row, 16);
+__attribute__((noinline)) inline void load_matrices_turned(std::uint32_t (&m)[4], const void* row,
+                                                           const char* file = __builtin_FILE(),
+                                                           int line = __builtin_LINE()) {
+  touch(row, 16, emulator::AccessKind::load, file, line);
   const emulator::Slot* all = emulator::exchange(row);
   for (int i = 0; i < 4; ++i) {
     std::uint16_t parts[2];

@@ -28,7 +28,7 @@ struct BackwardInputLoader {
   FASTCONV_DEVICE BackwardInputLoader(const Conv2dBackwardInputParams<float>& params, const PhaseTile<Tile>& tile)
       : p(params), fewer_taps(tile.fewer_taps) {
     const Conv2dGeometry& g = p.geometry;
-    const std::int32_t row = tile.first_row + thread_x() / 2;
+    const std::int32_t row = tile.first_row + copied_line(thread_x());
     from = p.grad_output + tile.group * g.ocg, pixel = 0, h = -(1 << 30), w = 0;  // outside: zeros
     if (row < tile.pixels) {
       const InputPixel at = tile.output_pixel(row);
@@ -50,7 +50,7 @@ struct BackwardInputLoader {
 
   FASTCONV_DEVICE void copy_grad_output(float* stage, std::int32_t depth) const {
     const Conv2dGeometry& g = p.geometry;
-    const int thread = thread_x_anew(), part = thread % 2 * 4, to = Tile::Rows::offset(thread / 2, part);
+    const int thread = thread_x_anew(), part = copied_part(thread), to = Tile::Rows::offset(copied_line(thread), part);
     FASTCONV_UNROLL
     for (int i = 0; i < 4; i += kVector) {
       const std::int32_t position = depth + part + i;

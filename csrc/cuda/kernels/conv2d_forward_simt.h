@@ -36,7 +36,8 @@ struct ForwardLoader {
   std::int32_t filter_depth;
 
   FASTCONV_DEVICE ForwardLoader(const Conv2dForwardParams& p, const TileOfGroup<Tile>& tile) : g(p.geometry) {
-    const std::int32_t row = tile.first_row + thread_x() / 2, column = tile.first_column + thread_x() / 2;
+    const std::int32_t row = tile.first_row + copied_line(thread_x());
+    const std::int32_t column = tile.first_column + copied_line(thread_x());
     image = p.input + tile.group * g.icg, h = -(1 << 30), w = 0;  // outside: zeros
     if (row < g.output_pixels) {
       const InputPixel at = input_pixel(g, row);
@@ -48,7 +49,7 @@ struct ForwardLoader {
   }
 
   FASTCONV_DEVICE void copy_slab(float* stage, std::int32_t depth) const {
-    const int line = thread_x() / 2, part = thread_x() % 2 * 4, to = Tile::Rows::offset(line, part);
+    const int line = copied_line(thread_x()), part = copied_part(thread_x()), to = Tile::Rows::offset(line, part);
     FASTCONV_UNROLL
     for (int i = 0; i < 4; i += kVector) {
       const std::int32_t position = depth + part + i;  // the last slab may reach beyond the last tap

@@ -32,6 +32,11 @@ struct SimtOperand {
   }
 };
 
+// Which line a thread copies half a slab of, where depth is inside, and which half: neighbours have lines of their own,
+// since eight of them write 16 bytes each at once, to banks of their own.
+FASTCONV_DEVICE int copied_line(int thread) { return thread / 16 * 8 + thread % 8; }
+FASTCONV_DEVICE int copied_part(int thread) { return thread / 8 % 2 * 4; }
+
 template <class RowOperand, class ColumnOperand>
 struct SimtTile {
   using Rows = RowOperand;

@@ -121,7 +121,7 @@ stem_conv2d(FASTCONV_GRID_CONSTANT const StemParams<T> p) {
         for (int four = 0; four < kFours; ++four) b[four] = load<Float4>(weight + four * (kOutputs / 2));
         FASTCONV_UNROLL_ON_GPU
         for (int j = 0; j < kStemPixels; ++j) {
-          const float x = taps[c * plane + j * p.stride_w];
+          const auto x = load<float>(taps + c * plane + j * p.stride_w);
           FASTCONV_UNROLL
           for (int i = 0; i < kThreadChannels; ++i) sums[j][i] = multiply_add(x, b[i / 4].at[i % 4], sums[j][i]);
         }

@@ -10,6 +10,9 @@ namespace fastconv {
 namespace cuda {
 
 constexpr int kTransposeTile = 32, kTransposeThreads = 256;
+// Of the tile's rows: one word longer, so that a column lies in 32 banks.
+template <class T>
+constexpr int kTransposePitch = kTransposeTile + 4 / static_cast<int>(sizeof(T));
 
 template <class T>
 struct TransposeParams {
@@ -19,10 +22,10 @@ struct TransposeParams {
   std::int64_t row_tiles, column_tiles;
 };
 
-// Reads and writes are both along rows of 32; a tile row is one element longer, so that its columns lie in 32 banks.
+// Reads and writes are both along rows of 32.
 template <class T>
 FASTCONV_KERNEL transpose_kernel(TransposeParams<T> p) {
-  constexpr int kPitch = kTransposeTile + 1, kStep = kTransposeThreads / kTransposeTile;
+  constexpr int kPitch = kTransposePitch<T>, kStep = kTransposeThreads / kTransposeTile;
   T* const tile = shared<T>();
   std::int64_t number = block_x();
   const std::int64_t first_column = number % p.column_tiles * kTransposeTile;
@@ -32,12 +35,14 @@ FASTCONV_KERNEL transpose_kernel(TransposeParams<T> p) {
 
   for (int i = warp(); i < kTransposeTile; i += kStep) {
     const std::int64_t row = first_row + i, column = first_column + lane();
-    if (row < p.rows && column < p.columns) tile[i * kPitch + lane()] = p.input[matrix + row * p.columns + column];
+    if (row < p.rows && column < p.columns)
+      store(tile + i * kPitch + lane(), load<T>(p.input + matrix + row * p.columns + column));
   }
   sync();
   for (int i = warp(); i < kTransposeTile; i += kStep) {
     const std::int64_t row = first_row + lane(), column = first_column + i;
-    if (row < p.rows && column < p.columns) p.output[matrix + column * p.rows + row] = tile[lane() * kPitch + i];
+    if (row < p.rows && column < p.columns)
+      store(p.output + matrix + column * p.rows + row, load<T>(tile + lane() * kPitch + i));
   }
 }
 

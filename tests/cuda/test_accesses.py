@@ -1,0 +1,153 @@
+"""How kernels touch memory, counted by the emulator a warp at a time: turns of banks and sectors, beside the fewest.
+
+`python tests/cuda/test_accesses.py` prints every line. What does not go through the device layer's load() and store(),
+single values mostly, is not seen; nor is what TMA and wgmma do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from cuda_arrays import GpuArray
+from fastconv import cuda
+from fastconv.cuda import native
+
+PIXELS = (2, 8, 8)  # of images: two tiles of 64 rows
+
+
+class Line(NamedTuple):
+    """A line of a kernel: how many requests of warps it made, what they needed, and the fewest for as many bytes."""
+
+    file: str
+    number: int
+    shared: bool
+    store: bool
+    requests: int
+    needed: int
+    least: int
+
+
+# Lines that take more than the fewest, and how many times as much. Every entry is a debt; what it costs stands beside.
+DEBTS = {
+    # A quad of lanes stores 16 bytes of a row, half a sector; the other half follows with the next eight columns.
+    ("conv2d_forward_mma.h", "float16"): 2.0,
+    ("conv2d_backward_input_mma.h", "float16"): 2.0,
+    # A lane stores 16 of 32 neighbouring bytes, and then the others.
+    ("conv2d_backward_input_mma.h", "tf32"): 2.0,
+}
+
+
+def aligned(a: np.ndarray) -> GpuArray:
+    """A copy that begins where memory of a GPU would, on a multiple of 256 bytes."""
+    raw = np.empty(a.nbytes + 256, np.uint8)
+    first = -raw.ctypes.data % 256
+    copy = raw[first : first + a.nbytes].view(a.dtype).reshape(a.shape)
+    copy[...] = a
+    return GpuArray(copy)
+
+
+def calls(name: str) -> dict[str, Callable[[], object]]:
+    """A call of each kernel whose speed matters, on arrays of a type or at a precision."""
+    rng = np.random.default_rng(0)
+    dtype = np.float16 if name == "float16" else np.float32
+    precision = {"precision": name} if name == "tf32" else {}
+
+    def some(*shape: int) -> GpuArray:
+        return aligned(rng.standard_normal(shape).astype(dtype))
+
+    shape = (*PIXELS, 128)
+    x, w, b, gy, y = some(*shape), some(128, 3, 3, 128), some(128), some(*shape), some(*shape)
+    gx, gw = some(*shape), some(128, 3, 3, 128)
+    each = some(128, 3, 3, 1)
+    photo, filters, maps = some(2, 32, 32, 3), some(64, 7, 7, 3), some(2, 16, 16, 64)
+    half, planes = some(2, 4, 4, 128), some(2, 128, 8, 8)
+    one = {"padding": 1, **precision}
+    own: dict[str, Callable[[], object]] = {
+        "conv2d": lambda: cuda.conv2d(x, w, b, **one, out=y),
+        "conv2d_backward_input": lambda: cuda.conv2d_backward_input(shape, w, gy, **one, out=gx),
+        "conv2d_backward_weight": lambda: cuda.conv2d_backward_weight(x, gw.shape, gy, **one, out=gw),
+    }
+    if name == "tf32":
+        return own
+    deep = {"padding": 1, "groups": 128}
+    return own | {
+        "conv2d_backward_bias": lambda: cuda.conv2d_backward_bias(gy),
+        "depthwise conv2d": lambda: cuda.conv2d(x, each, b, **deep, out=y),
+        "depthwise conv2d_backward_input": lambda: cuda.conv2d_backward_input(shape, each, gy, **deep, out=gx),
+        "depthwise conv2d_backward_weight": lambda: cuda.conv2d_backward_weight(x, each.shape, gy, **deep),
+        "stem_conv2d": lambda: cuda.stem_conv2d(photo, filters, None, 2, 3, layout="NHWC", out=maps),
+        "max_pool2d": lambda: cuda.max_pool2d(x, 2, out=half),
+        "avg_pool2d": lambda: cuda.avg_pool2d(x, 3, 2, 1, out=half),
+        "relu": lambda: cuda.relu(x, out=y),
+        "nhwc_to_nchw": lambda: cuda.nhwc_to_nchw(x, out=planes),
+        "nchw_to_nhwc": lambda: cuda.nchw_to_nhwc(planes, out=x),
+    }
+
+
+def lines(module: ModuleType, call: Callable[[], object]) -> list[Line]:
+    module.start_counting()
+    try:
+        call()
+    finally:
+        counted = [Line(*line) for line in module.stop_counting()]
+    return counted
+
+
+@pytest.fixture
+def ampere(emulated: ModuleType) -> Iterator[ModuleType]:
+    """Without wgmma, whose copies and products are not counted."""
+    emulated.set_emulation(late_landing=False, backwards=False, compute_capability=80)
+    yield emulated
+    emulated.set_emulation(late_landing=False, backwards=False)
+
+
+@pytest.mark.parametrize("name", ["float32", "tf32", "float16"])
+def test_no_conflicts_of_banks_and_whole_sectors(ampere: ModuleType, name: str) -> None:
+    for what, call in calls(name).items():
+        counted = lines(ampere, call)
+        assert sum(line.requests for line in counted if not line.shared) > 0, what
+        for line in counted:
+            debt = 1.0 if line.shared else DEBTS.get((line.file, name), 1.0)
+            assert line.least <= line.needed <= debt * line.least, (what, line)
+
+
+def test_the_loop_of_the_exact_kernel(ampere: ModuleType) -> None:
+    """16 bytes of both operands for four of depth: 64 loads of a warp for each slab of 8, and 4 copies."""
+    counted = lines(ampere, calls("float32")["conv2d"])
+    loads = sum(line.requests for line in counted if line.shared and not line.store)
+    copies = sum(line.requests for line in counted if line.shared and line.store)
+    slabs = 128 * 9 // 8
+    assert (loads, copies) == (slabs * 8 * 32, slabs * 8 * 2)
+
+
+def test_conflicts_are_seen(ampere: ModuleType) -> None:
+    """Arrays that begin 16 bytes further need a sector more for each piece that crosses two."""
+    x = np.zeros(4 * 32 + 4, np.float32)
+    inside = aligned(x).array[4:]
+    (load, _store) = lines(ampere, lambda: cuda.relu(GpuArray(inside)))
+    assert (load.requests, load.needed, load.least) == (1, 17, 16)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    import cuda_emulator
+
+    emulator: Any = cuda_emulator.load(cuda_emulator.build())
+    native.use(emulator)
+    emulator.set_emulation(late_landing=False, backwards=False, compute_capability=80)
+    for kind in ("float32", "tf32", "float16"):
+        for what, call in calls(kind).items():
+            print(f"{what}, {kind}")
+            for line in lines(emulator, call):
+                place = f"{line.file}:{line.number}"
+                memory = f"{'shared' if line.shared else 'global'} {'store' if line.store else 'load'}"
+                counts = f"{line.requests:6} requests, needed {line.needed:6}, fewest {line.least:6}"
+                print(f"    {place:34} {memory:13} {counts}")
