@@ -1,7 +1,7 @@
 // The emulator: runs a grid on the CPU, one fiber per thread, block after block.
 //
-// It shows what a kernel computes, reads and waits for. It cannot show speed, bank conflicts or races between warps
-// that truly run at once; the modes below make the races visible that matter most.
+// It shows what a kernel computes, reads and waits for, and how it touches memory (accesses.h). It cannot show speed or
+// races between warps that truly run at once; the modes below make the races visible that matter most.
 #pragma once
 
 #include <cstdint>
