@@ -53,6 +53,8 @@ set(FASTCONV_CUDA_SOURCES
 set(FASTCONV_CUDA_HOPPER_SOURCES
     csrc/cuda/conv2d_backward_input_wgmma_bfloat16.cu
     csrc/cuda/conv2d_backward_input_wgmma_float16.cu
+    csrc/cuda/conv2d_backward_weight_wgmma_bfloat16.cu
+    csrc/cuda/conv2d_backward_weight_wgmma_float16.cu
     csrc/cuda/conv2d_forward_wgmma_bfloat16.cu
     csrc/cuda/conv2d_forward_wgmma_float16.cu
     csrc/cuda/conv2d_forward_wgmma_tf32.cu

@@ -33,6 +33,12 @@ WeightPlan plan_on_tensor_cores(const Conv2dShape& s, ElementType type) {
   return plan_backward_weight(s, rows, rows == 128 && s.kh * s.kw * s.icg() <= 64 ? 64 : 128);
 }
 
+// One block for each of the 132 SMs of an H200: it has all of the shared memory.
+WeightPlan plan_on_wgmma(const Conv2dShape& s) {
+  const Conv2dBackwardChoice choice = choose_conv2d_backward_weight_wgmma(s);
+  return plan_backward_weight(s, choice.rows, choice.columns, s.kh * s.kw * round_up(s.ic, 64), 132);
+}
+
 template <class Function>
 Function* of_kind(ElementType type, Precision precision, Function* tf32, Function* tf32x3, Function* float16,
                   Function* bfloat16) {
@@ -97,6 +103,8 @@ Conv2dBackwardChoice choose_conv2d_backward_weight(const Conv2dShape& shape, Ele
             0,
             0};
   check_tensor_cores("conv2d_backward_weight", type, compute_capability);
+  if (!conv2d_backward_weight_wgmma_refuses(shape, type, precision, aligned, compute_capability))
+    return choose_conv2d_backward_weight_wgmma(shape);
   const int stages = mma_stages(compute_capability);
   if (!aligned || !in_pieces(shape, type))
     return {"conv2d_backward_weight_mma", true, 64, 128, static_cast<int>(bytes_of(type)), stages};
@@ -110,7 +118,9 @@ std::int64_t conv2d_backward_weight_mma_workspace_bytes(const Conv2dShape& shape
   const bool half = type != ElementType::kFloat32;
   const std::int64_t exact = half ? 0 : conv2d_backward_weight_workspace_bytes(shape);
   if (precision == Precision::kIeee) return exact;
-  return std::max(exact, backward_weight_workspace(shape, plan_on_tensor_cores(shape, type)));
+  const bool wgmma = !conv2d_backward_weight_wgmma_refuses(shape, type, precision, true, 90);
+  return std::max({exact, backward_weight_workspace(shape, plan_on_tensor_cores(shape, type)),
+                   wgmma ? backward_weight_workspace(shape, plan_on_wgmma(shape)) : 0});
 }
 
 void conv2d_backward_weight_mma(const Conv2dShape& shape, ElementType type, Precision precision, const void* input,
@@ -125,10 +135,16 @@ void conv2d_backward_weight_mma(const Conv2dShape& shape, ElementType type, Prec
   if (!choice.tensor_cores)
     return conv2d_backward_weight(shape, static_cast<const float*>(input), static_cast<const float*>(grad_output),
                                   static_cast<float*>(grad_weight), workspace, accumulate, stream);
-  const std::int64_t slices = plan_on_tensor_cores(shape, type).slices;
-  of_kind(type, precision, conv2d_backward_weight_mma_tf32, conv2d_backward_weight_mma_tf32x3,
-          conv2d_backward_weight_mma_float16, conv2d_backward_weight_mma_bfloat16)(
-      shape, choice, slices, input, grad_output, grad_weight, wide, workspace, accumulate, stream);
+  const std::int64_t slices = (choice.wgmma ? plan_on_wgmma(shape) : plan_on_tensor_cores(shape, type)).slices;
+  Conv2dBackwardWeightMma* backward =
+      of_kind(type, precision, conv2d_backward_weight_mma_tf32, conv2d_backward_weight_mma_tf32x3,
+              conv2d_backward_weight_mma_float16, conv2d_backward_weight_mma_bfloat16);
+#if defined(FASTCONV_HOPPER)
+  if (choice.wgmma)
+    backward =
+        type == ElementType::kFloat16 ? conv2d_backward_weight_wgmma_float16 : conv2d_backward_weight_wgmma_bfloat16;
+#endif
+  backward(shape, choice, slices, input, grad_output, grad_weight, wide, workspace, accumulate, stream);
 }
 
 }  // namespace cuda

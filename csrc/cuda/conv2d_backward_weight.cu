@@ -41,6 +41,16 @@ void launch_tile(const WeightPlan& plan, const Conv2dShape& shape, const Conv2dB
 
 }  // namespace
 
+template <class T>
+void sum_backward_weight(const Conv2dShape& shape, const Conv2dBackwardWeightParams<T>& p, Stream stream) {
+  const std::int64_t count = shape.oc * shape.icg() * shape.kh * shape.kw;
+  launch({"conv2d_backward_weight_sum", ceil_div(count, kSumElements), kSumThreads, kSumSharedBytes, stream},
+         conv2d_backward_weight_sum<T>, p, shape);
+}
+template void sum_backward_weight(const Conv2dShape&, const Conv2dBackwardWeightParams<float>&, Stream);
+template void sum_backward_weight(const Conv2dShape&, const Conv2dBackwardWeightParams<Float16>&, Stream);
+template void sum_backward_weight(const Conv2dShape&, const Conv2dBackwardWeightParams<BFloat16>&, Stream);
+
 std::int64_t conv2d_backward_weight_workspace_bytes(const Conv2dShape& shape) {
   if (conv2d_kind(shape) == Conv2dKind::depthwise) return depthwise_conv2d_backward_weight_workspace(shape);
   if (stem_conv2d_backward_weight_takes(shape)) return stem_conv2d_backward_weight_workspace(shape);

@@ -19,21 +19,29 @@ struct WeightPlan {
   std::int64_t row_tiles, column_tiles, slices;
 };
 
-inline WeightPlan plan_backward_weight(const Conv2dShape& s, int rows, int columns) {
-  // Two blocks for each of the 132 SMs of an H200; so the workspace has at most as many tiles of 64 KB: 17 MB.
-  constexpr std::int64_t kMostBlocks = 264;
+// `positions`: columns in all, of a group.
+inline WeightPlan plan_backward_weight(const Conv2dShape& s, int rows, int columns, std::int64_t positions,
+                                       std::int64_t most_blocks) {
   constexpr std::int64_t kLeastPixels = 256;  // of a slice: below, the second pass costs more than it brings
-  WeightPlan p{rows, columns, ceil_div(s.ocg(), rows), ceil_div(s.kh * s.kw * s.icg(), columns), 0};
+  WeightPlan p{rows, columns, ceil_div(s.ocg(), rows), ceil_div(positions, columns), 0};
   const std::int64_t tiles = p.row_tiles * p.column_tiles * s.groups;
   const std::int64_t pixels = std::min(s.n, images_per_launch(s)) * s.oh * s.ow;
-  p.slices = std::max<std::int64_t>(1, std::min(kMostBlocks / tiles, pixels / kLeastPixels));
+  p.slices = std::max<std::int64_t>(1, std::min(most_blocks / tiles, pixels / kLeastPixels));
   return p;
+}
+inline WeightPlan plan_backward_weight(const Conv2dShape& s, int rows, int columns) {
+  // Two blocks for each of the 132 SMs of an H200; so the workspace has at most as many tiles of 64 KB: 17 MB.
+  return plan_backward_weight(s, rows, columns, s.kh * s.kw * s.icg(), 264);
 }
 
 inline std::int64_t backward_weight_workspace(const Conv2dShape& s, const WeightPlan& plan) {
   if (plan.slices == 1) return 0;
   return plan.slices * s.oc * s.icg() * s.kh * s.kw * static_cast<std::int64_t>(sizeof(float));
 }
+
+// The second pass.
+template <class T>
+void sum_backward_weight(const Conv2dShape& shape, const Conv2dBackwardWeightParams<T>& p, Stream stream);
 
 // launch(params) for every part of the batch, with slices of whole slabs. `wide`: grad_weight is float32 whatever T is.
 template <class T, class Launch>
@@ -54,11 +62,7 @@ void launch_backward_weight(const Conv2dShape& shape, std::int64_t slices, int s
     p.slice_pixels = static_cast<std::int32_t>(round_up(ceil_div(p.geometry.output_pixels, slices), slab));
     p.accumulate = accumulate || n > 0;
     launch_tiles(p);
-    if (p.partial) {
-      const std::int64_t count = shape.oc * shape.icg() * shape.kh * shape.kw;
-      launch({"conv2d_backward_weight_sum", ceil_div(count, kSumElements), kSumThreads, kSumSharedBytes, stream},
-             conv2d_backward_weight_sum<T>, p, shape);
-    }
+    if (p.partial) sum_backward_weight(shape, p, stream);
     n += images;
   } while (n < shape.n);
 }

@@ -1,5 +1,6 @@
 #include "cuda/conv2d_wgmma.h"
 
+#include "core/checked_math.h"
 #include "cuda/conv2d_phase_reach.h"
 #include "cuda/tensor_map.h"
 
@@ -96,12 +97,35 @@ const char* conv2d_backward_input_wgmma_refuses(const Conv2dShape& s, ElementTyp
 #endif
 }
 
+const char* conv2d_backward_weight_wgmma_refuses(const Conv2dShape& s, ElementType type, Precision precision,
+                                                 bool aligned, int compute_capability) {
+  if (precision == Precision::kIeee) return "wgmma does not multiply exactly";
+#if defined(FASTCONV_HOPPER)
+  if (const char* why = refuses_all_of(s, precision, aligned, compute_capability)) return why;
+  if (type == ElementType::kFloat32) return "wgmma turns operands of 16 bits only, as both are here";
+  if (const char* why = refuses_window(s, type)) return why;
+  if (!in_pieces(s.oc, type)) return kPieces;
+  if (!fills_slabs(s.ic, type)) return "too few input channels for columns in blocks of 64";
+  if (!fills_columns(s.oc)) return "too few output channels for tiles of 64 rows";
+  return nullptr;
+#else
+  (void)s, (void)type, (void)aligned, (void)compute_capability;
+  return kMissing;
+#endif
+}
+
 Conv2dForwardChoice choose_conv2d_wgmma(const Conv2dShape& s) {
   return {"conv2d_forward_wgmma", true, columns_of(s.oc, s.oh * s.ow), 0, 4, true};
 }
 
 Conv2dBackwardChoice choose_conv2d_backward_input_wgmma(const Conv2dShape& s) {
   return {"conv2d_backward_input_wgmma", true, 128, columns_of(s.ic, s.ih * s.iw), 0, 4, true};
+}
+
+Conv2dBackwardChoice choose_conv2d_backward_weight_wgmma(const Conv2dShape& s) {
+  // With 64 rows each warpgroup has half of the columns: the wider, the less often it reads its rows.
+  const bool wide = s.oc <= 64 && s.kh * s.kw * ceil_div(s.ic, 64) > 2;
+  return {"conv2d_backward_weight_wgmma", true, s.oc > 64 ? 128 : 64, wide ? 256 : 128, 0, 4, true};
 }
 
 }  // namespace cuda

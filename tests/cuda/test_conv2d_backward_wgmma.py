@@ -45,6 +45,26 @@ WIDE = Geometry(136, 40, (31, 28), (3, 2), padding=((0, 1), (1, 1)), dilation=(2
 POINTS = Geometry(40, 40, (7, 6), (1, 1), (2, 2))  # three phases of four have no tap
 MANY = Geometry(40, 72, (17, 16), (3, 3), (2, 1), ((1, 1), (1, 1)))  # tiles: 2 phases of 3, slabs: 12 and 6
 PLAIN = Geometry(40, 40, (7, 8), (3, 3), (2, 2), ((1, 1), (1, 1)), batch=3)
+# Tiles of the weight are 128 rows by 128 columns, or 64 by 128 or 256, columns in blocks of 64 channels of a tap; slabs
+# are 64 pixels, slices begin at 256.
+SLICED = Geometry(40, 72, (17, 16), (3, 2), padding=((1, 1), (1, 0)))
+ONE_SLICE = Geometry(72, 48, (12, 7), (3, 3), stride=(1, 2), padding=((3, 1), (0, 2)))
+WEIGHTS = [
+    SLICED,
+    ONE_SLICE,
+    Geometry(40, 136, (9, 13), (3, 3), stride=(2, 1), padding=((0, 2), (2, 1)), dilation=(1, 2), batch=1),
+    Geometry(64, 40, (17, 16), (1, 1), batch=1),
+]
+MORE_WEIGHTS = [
+    Geometry(64, 136, (9, 6), (2, 3), stride=(3, 2), padding=((1, 0), (2, 0)), dilation=(2, 1)),
+    Geometry(40, 136, (5, 6), (1, 1), stride=(2, 3), padding=((1, 2), (0, 1))),
+    Geometry(40, 40, (4, 3), (5, 5), padding=((5, 4), (6, 3)), batch=5),
+    Geometry(72, 64, (1, 1), (3, 3), padding=((1, 1), (1, 1)), batch=3),
+    Geometry(136, 40, (31, 28), (1, 2), padding=((0, 0), (1, 1)), batch=1),
+    Geometry(40, 48, (9, 9), (3, 3), stride=(8, 8), padding=((127, 20), (120, 127)), dilation=(60, 63)),
+    Geometry(136, 200, (3, 4), (1, 1), batch=60),
+]
+WEIGHTS += MORE_WEIGHTS if os.environ.get("FASTCONV_TEST_CUDA") == "all" else []
 
 
 def shape_of(geometry: Geometry) -> object:
@@ -153,6 +173,108 @@ def test_deep_sums(emulated: ModuleType, dtype: str) -> None:
     data = Data(Geometry(40, 256, (3, 3), (3, 3), padding=((1, 1), (1, 1)), batch=1), dtype)
     data.w, data.gy = (stored(np.abs(as_numbers(a, dtype)), dtype) for a in (data.w, data.gy))
     assert relative_error(as_numbers(grad_input(data), dtype), data.grad_input()) < BOUNDS[dtype]
+    data = Data(Geometry(64, 40, (40, 41), (1, 1), batch=1), dtype)
+    data.x, data.gy = (stored(np.abs(as_numbers(a, dtype)), dtype) for a in (data.x, data.gy))
+    assert relative_error(as_numbers(grad_weight(data), dtype), data.grad_weight()) < BOUNDS[dtype]
+
+
+def grad_weight(data: Data, **options: object) -> np.ndarray:
+    return cuda.conv2d_backward_weight(data.x, data.w.shape, data.gy, **data.options, **options)
+
+
+@pytest.mark.parametrize("geometry", WEIGHTS, ids=str)
+@dtypes
+def test_weight(any_mode: ModuleType, dtype: str, geometry: Geometry) -> None:
+    """Twice, into poisoned memory."""
+    assert kernel(any_mode, "weight", geometry, dtype).startswith("conv2d_backward_weight_wgmma ")
+    data = Data(geometry, dtype)
+    out = poisoned(data.w.shape, dtype)
+    size = cuda.conv2d_backward_weight_workspace_bytes(data.x.shape, data.w.shape, **data.options, dtype=dtype)
+    assert (size > 0) == (data.gy[..., 0].size >= 512)
+    assert grad_weight(data, out=out, workspace=poisoned((size // 4,), "float32")) is out
+    assert relative_error(as_numbers(out, dtype), data.grad_weight()) < BOUNDS[dtype]
+    assert same_bits(grad_weight(data), out)
+
+
+@pytest.mark.parametrize("multiprocessors", [1, 3])
+@modes
+def test_several_slices_of_a_block(emulated: ModuleType, late: bool, backwards: bool, multiprocessors: int) -> None:
+    """As many blocks as there are tiles and slices give the same bits."""
+    data = Data(SLICED, "float16")
+    alone = grad_weight(data)
+    emulated.set_emulation(late_landing=late, backwards=backwards, multiprocessors=multiprocessors)
+    assert same_bits(grad_weight(data), alone)
+
+
+@pytest.mark.parametrize("geometry", [SLICED, ONE_SLICE], ids=["slices", "one slice"])
+@dtypes
+def test_accumulate(emulated: ModuleType, dtype: str, geometry: Geometry) -> None:
+    """Into a gradient of the weight's dtype, and into one of float32."""
+    data = Data(geometry, dtype)
+    truth = data.grad_weight() + 3
+    for kind in (dtype, "float32"):
+        out = stored(np.full(data.w.shape, 3.0), kind)
+        grad_weight(data, accumulate=True, out=out)
+        assert relative_error(as_numbers(out, kind), truth) < BOUNDS[dtype]
+    assert relative_error(as_numbers(out, "float32"), truth) < 2e-6  # not rounded
+
+
+def test_weight_of_no_images(emulated: ModuleType) -> None:
+    data = Data(Geometry(40, 40, (5, 5), (3, 3), batch=0), "float16")
+    assert kernel(emulated, "weight", PLAIN, "float16").startswith("conv2d_backward_weight_wgmma ")
+    assert not grad_weight(data, out=poisoned(data.w.shape, "float16")).any()
+
+
+def test_a_workspace_that_is_not_aligned(emulated: ModuleType) -> None:
+    data = Data(SLICED, "float16")
+    size = cuda.conv2d_backward_weight_workspace_bytes(data.x.shape, data.w.shape, **data.options, dtype="float16")
+    assert same_bits(grad_weight(data, workspace=np.empty(size // 4 + 1, np.float32)[1:]), grad_weight(data))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["input", "grad_output"])
+@pytest.mark.parametrize("geometry", [SLICED, ONE_SLICE], ids=["slices", "one slice"])
+@dtypes
+def test_weight_of_what_is_not_finite(
+    emulated: ModuleType, dtype: str, geometry: Geometry, value: float, where: str
+) -> None:
+    """It reaches what reads it and nothing else; padding does not read gradients."""
+    data = Data(geometry, dtype)
+    (data.x if where == "input" else data.gy)[0, 0, 0, 9] = stored(np.array([value]), dtype)[0]
+    with np.errstate(invalid="ignore"):
+        truth = data.grad_weight()
+    gw = as_numbers(grad_weight(data), dtype)
+    np.testing.assert_array_equal(np.isnan(gw), np.isnan(truth))
+    np.testing.assert_array_equal(np.isinf(gw), np.isinf(truth))
+    finite = np.isfinite(truth)
+    assert relative_error(gw[finite], truth[finite]) < BOUNDS[dtype]
+
+
+def test_choice_of_the_weight(emulated: ModuleType) -> None:
+    def taken(dtype: str = "float16", **changed: object) -> str:
+        options = {"channels": 64, "outputs": 128, "image": (200, 200), "kernel": (1, 3), **changed}
+        how = {name: options.pop(name) for name in ("precision", "aligned", "compute_capability") if name in options}
+        name = kernel(emulated, "weight", Geometry(**options, batch=1), dtype, **how)
+        return name.removeprefix("conv2d_backward_weight_")
+
+    assert taken() == "wgmma 128x128, boxes by TMA, 4 stages"
+    assert taken("bfloat16", outputs=64) == "wgmma 64x256, boxes by TMA, 4 stages"
+    assert taken(outputs=64, kernel=(1, 2)).startswith("wgmma 64x128,")
+    assert taken(outputs=64, channels=72, kernel=(1, 2)).startswith("wgmma 64x256,")
+    assert taken("float32", precision="tf32").startswith("mma 128x128, 16 bytes")
+    assert taken(compute_capability=80).startswith("mma")
+    assert taken(aligned=False).startswith("mma")
+    assert taken(groups=2).startswith("mma")
+    assert taken(channels=36).startswith("mma")
+    assert taken(channels=32).startswith("wgmma")
+    assert taken(channels=24).startswith("mma")
+    assert taken(outputs=60).startswith("mma")
+    assert taken(outputs=40).startswith("wgmma")
+    assert taken(outputs=32).startswith("mma")
+    assert taken(stride=(1, 8)).startswith("wgmma")
+    assert taken(stride=(9, 1)).startswith("mma")
+    assert taken(padding=((0, 0), (129, 0))).startswith("mma")
+    assert taken(dilation=(1, 65)).startswith("mma")
 
 
 def test_choice_of_the_input(emulated: ModuleType) -> None:
@@ -194,20 +316,21 @@ def test_choice_of_the_input(emulated: ModuleType) -> None:
 def test_explain(emulated: ModuleType) -> None:
     """Names the kernel, and what stands in the way of it."""
 
-    def explain(channels: int) -> fastconv.Explanation:
+    def explain(of: str, channels: int) -> fastconv.Explanation:
         x, w = np.zeros((1, 9, 9, channels), np.float16), np.zeros((96, 3, 3, channels), np.float16)
         there = GpuArray(x), GpuArray(w.transpose(0, 3, 1, 2))
-        return fastconv.explain("conv2d_backward_input", *there, layout="NHWC")
+        return fastconv.explain(f"conv2d_backward_{of}", *there, layout="NHWC")
 
-    assert explain(64).kernel == "conv2d_backward_input_wgmma 128x64, boxes by TMA, 4 stages"
-    assert explain(64).rejected == []
-    assert explain(60).kernel.startswith("conv2d_backward_input_mma 128x64,")
-    assert explain(60).rejected == ["wgmma: TMA needs channels in whole 16 bytes"]
+    for of, tile in (("input", "128x64"), ("weight", "128x128")):
+        assert explain(of, 64).kernel == f"conv2d_backward_{of}_wgmma {tile}, boxes by TMA, 4 stages"
+        assert explain(of, 64).rejected == []
+        assert explain(of, 60).kernel.startswith(f"conv2d_backward_{of}_mma ")
+        assert explain(of, 60).rejected == ["wgmma: TMA needs channels in whole 16 bytes"]
 
 
 def test_errors(emulated: ModuleType) -> None:
     how = {"dtype": "float16", "precision": "", "aligned": True, "compute_capability": 90}
-    with pytest.raises(ValueError, match="conv2d_wgmma_refusal: of must be 'conv2d' or 'conv2d_backward_input'"):
+    with pytest.raises(ValueError, match="conv2d_wgmma_refusal: of must be 'conv2d', .* got 'linear'"):
         emulated.conv2d_wgmma_refusal(shape_of(PLAIN), **how, of="linear")
 
 
@@ -216,3 +339,4 @@ def test_without_tensor_maps(emulated: ModuleType) -> None:
     emulated.set_emulation(late_landing=False, backwards=False, tensor_maps=False)
     data = Data(PLAIN, "bfloat16")
     assert relative_error(as_numbers(grad_input(data), "bfloat16"), data.grad_input()) < 4e-3
+    assert relative_error(as_numbers(grad_weight(data), "bfloat16"), data.grad_weight()) < 4e-3

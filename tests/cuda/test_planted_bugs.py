@@ -42,6 +42,8 @@ BACKWARD_WGMMA = "test_conv2d_backward_wgmma.py"
 INPUT_WGMMA = "conv2d_backward_input_wgmma.h", "conv2d_backward_input_wgmma_bfloat16.cu", BACKWARD_WGMMA
 TURNED_WGMMA = "wgmma_operands.h", *INPUT_WGMMA[1:]
 REACH = "conv2d_phase_reach.h", *INPUT_WGMMA[1:]
+WEIGHT_WGMMA = "conv2d_backward_weight_wgmma.h", "conv2d_backward_weight_wgmma_float16.cu", BACKWARD_WGMMA
+WEIGHT_TILES = "wgmma_tiles.h", *WEIGHT_WGMMA[1:]
 MASKED_PIXELS = "wgmma_store.h", *INPUT_WGMMA[1:]
 BACKWARD_MMA = "test_conv2d_backward_mma.py"
 INPUT_MMA = "conv2d_backward_input_mma.h", "conv2d_backward_input_mma_tf32.cu", BACKWARD_MMA
@@ -246,6 +248,41 @@ BUGS = [
     ),
     Bug("nothing is masked on wgmma", MASKED_PIXELS, "if constexpr (Pass::kMasked)", "if constexpr (false)"),
     Bug("gradients of padding on wgmma", MASKED_PIXELS, "if (y != y) *to = ", "if (false) *to = "),
+    Bug(
+        "boxes that nobody waits for",
+        WEIGHT_WGMMA,
+        "(row_boxes + boxes) * kWgmmaBlockBytes",
+        "(row_boxes + 1) * kWgmmaBlockBytes",
+    ),
+    Bug("the first 64 rows twice", WEIGHT_WGMMA, "own.tile.first_row + box * kWgmmaBlock", "own.tile.first_row"),
+    Bug(
+        "pixels of the image from the first on",
+        WEIGHT_WGMMA,
+        "input_pixel(p.geometry, slab.pixel)",
+        "input_pixel(p.geometry, 0)",
+    ),
+    Bug("blocks of a tap in one place", WEIGHT_WGMMA, "number % p.blocks_of_tap * kWgmmaBlock", "0"),
+    Bug("taps of blocks without dilation", WEIGHT_WGMMA, "block.kw * p.geometry.dilation_w", "block.kw"),
+    Bug("filters as wide as they are high", WEIGHT_WGMMA, "block.kh * g.kw + block.kw", "block.kh * g.kh + block.kw"),
+    Bug("the second of two neighbours lost", WEIGHT_WGMMA, "++position, first = second", "++position"),
+    Bug(
+        "slices all in the first place",
+        WEIGHT_WGMMA,
+        "static_cast<std::int64_t>(tile.slice) * g.oc",
+        "static_cast<std::int64_t>(0) * g.oc",
+    ),
+    Bug("channels beyond those of the tap", WEIGHT_WGMMA, "if (eight * 8 >= left) continue;", ""),
+    Bug("output channels beyond the last", WEIGHT_WGMMA, "if (channel >= g.oc) continue;", ""),
+    Bug("blocks beyond the last tap", WEIGHT_WGMMA, "if (number >= all_blocks()) return;", ""),
+    Bug(
+        "columns of the other warpgroup",
+        WEIGHT_WGMMA,
+        "(tile.first_column + own_column) / kWgmmaBlock",
+        "tile.first_column / kWgmmaBlock",
+    ),
+    Bug("no slab of a slice but the first", WEIGHT_WGMMA, "pixel += Tile::kDepth", "pixel += 2 * Tile::kDepth"),
+    Bug("gradients of padding in one slice", WEIGHT_WGMMA, "first == first ? first : ", "true ? first : "),
+    Bug("both warpgroups have the same columns", WEIGHT_TILES, "? 0 : other * Tile::kOwnColumns", "? 0 : 0"),
     Bug("bits of a word come too early", ELEMENTWISE, "mask < kSharers;", "mask < kSharers / 2;"),
     Bug("no barrier between rows and columns", TRANSPOSE, "  sync();", "  "),
     Bug("columns of a tile in few banks", BANKS, "+ 4 / static_cast", "+ 8 / static_cast", by_default=True),

@@ -33,6 +33,7 @@ LIMITS = {
     "conv2d_backward_weight_mma": 255,
     "conv2d_forward_wgmma": 168,
     "conv2d_backward_input_wgmma": 168,
+    "conv2d_backward_weight_wgmma": 168,
     "wgmma_probe": 168,
     "depthwise_conv2d_backward_weight": 224,
 }
@@ -55,6 +56,10 @@ INSTRUCTIONS = [
     ("conv2d_backward_input_wgmma", 90, "UTMALDG.4D.IM2COL"),
     ("conv2d_backward_input_wgmma", 90, "UTMALDG.3D"),
     ("conv2d_backward_input_wgmma", 90, "USETMAXREG"),
+    ("conv2d_backward_weight_wgmma", 90, ".tnspA.tnspB"),
+    ("conv2d_backward_weight_wgmma", 90, "UTMALDG.4D.IM2COL"),
+    ("conv2d_backward_weight_wgmma", 90, "UTMALDG.3D"),
+    ("conv2d_backward_weight_wgmma", 90, "USETMAXREG"),
 ]
 
 

@@ -42,6 +42,16 @@ INPUTS = [
     Geometry(256, 128, (57, 56), (3, 3), (2, 2), padding=((1, 1), (1, 1)), batch=6),
     Geometry(64, 256, (56, 56), (1, 1), batch=8),
 ]
+WEIGHTS = [
+    Geometry(128, 64, (28, 29), (3, 3), padding=((1, 1), (1, 1)), batch=9),
+    Geometry(40, 72, (17, 16), (3, 2), padding=((1, 1), (1, 0))),
+    Geometry(72, 48, (12, 7), (3, 3), stride=(1, 2), padding=((3, 1), (0, 2))),
+    Geometry(40, 136, (9, 13), (3, 3), stride=(2, 1), padding=((0, 2), (2, 1)), dilation=(1, 2)),
+    Geometry(64, 136, (9, 6), (2, 3), stride=(3, 2), padding=((1, 0), (2, 0)), dilation=(2, 1)),
+    Geometry(136, 200, (3, 4), (1, 1), batch=60),
+    Geometry(64, 40, (56, 56), (1, 1), batch=4),
+    Geometry(256, 128, (57, 56), (3, 3), (2, 2), padding=((1, 1), (1, 1)), batch=6),
+]
 KINDS = {("bfloat16", None): 4e-3, ("float16", None): 1e-3, ("float32", "tf32"): 5e-4}
 
 BOUNDS = {"bfloat16": 4e-3, "float16": 1e-3}
@@ -148,5 +158,30 @@ def test_backward_input(hopper: cases.Machine, dtype: str, geometry: Geometry, r
         got = numbers(hopper, out, dtype)
         if first is None:
             assert relative_error(got, truth) < BOUNDS[dtype]
+            first = got
+        assert got.tobytes() == first.tobytes()
+
+
+@pytest.mark.parametrize("geometry", WEIGHTS, ids=str)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_backward_weight(hopper: cases.Machine, dtype: str, geometry: Geometry, rng: np.random.Generator) -> None:
+    """As forward, into float32."""
+    if dtype == "bfloat16" and hopper.library.name != "torch":
+        pytest.skip("bfloat16 comes from PyTorch")
+    g = geometry
+    data = Data(g, dtype)
+    truth = data.grad_weight()
+    x, gy = (put(hopper, a, dtype) for a in (data.x, data.gy))
+    aligned = all(look.look("conv2d_backward_weight", "input", a).address % 16 == 0 for a in (x, gy))
+    shape = judge("conv2d", data.x.shape, data.w.shape, g.stride, g.padding, g.dilation, 1)
+    how = {"dtype": dtype, "precision": "", "aligned": aligned, "compute_capability": 90}
+    assert hopper.module.conv2d_backward_weight_choice(shape, **how).startswith("conv2d_backward_weight_wgmma")
+    first = None
+    for _ in range(20):
+        out = hopper.put(np.full(truth.shape, np.nan, np.float32))
+        cuda.conv2d_backward_weight(x, data.w.shape, gy, **g.options, out=out)
+        got = hopper.get(out)
+        if first is None:
+            assert relative_error(got, truth) < 1e-4  # sums of tensor cores, not rounded
             first = got
         assert got.tobytes() == first.tobytes()

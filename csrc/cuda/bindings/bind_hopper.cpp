@@ -64,9 +64,13 @@ std::string refusal(const Conv2dShape& shape, const std::string& dtype, const st
                     int compute_capability, const std::string& of) {
   const char* op = "conv2d_wgmma_refusal";
   const ElementType type = parse_element_type(op, dtype);
-  if (of != "conv2d" && of != "conv2d_backward_input")
-    throw std::invalid_argument(std::string(op) + ": of must be 'conv2d' or 'conv2d_backward_input', got '" + of + "'");
-  const auto refuses = of == "conv2d" ? conv2d_wgmma_refuses : conv2d_backward_input_wgmma_refuses;
+  const bool input = of == "conv2d_backward_input", weight = of == "conv2d_backward_weight";
+  if (!input && !weight && of != "conv2d")
+    throw std::invalid_argument(std::string(op) + ": of must be 'conv2d', 'conv2d_backward_input' or " +
+                                "'conv2d_backward_weight', got '" + of + "'");
+  const auto refuses = input    ? conv2d_backward_input_wgmma_refuses
+                       : weight ? conv2d_backward_weight_wgmma_refuses
+                                : conv2d_wgmma_refuses;
   const char* why = refuses(shape, type, parse_precision(op, type, precision), aligned, compute_capability);
   return why ? why : "";
 }

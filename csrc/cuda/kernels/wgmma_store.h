@@ -114,9 +114,12 @@ FASTCONV_DEVICE void wgmma_store(const Pass& pass, std::int64_t tile, float (&su
     }
   }
   if (ballot(mend) == 0) return;  // whoever stores may not be who has seen NaN
-  for (int half = 0; half < 2; ++half)
+  FASTCONV_UNROLL_BY(1)
+  for (int half = 0; half < 2; ++half) {
+    FASTCONV_UNROLL_BY(1)
     for (int group = 0; group < 2 * count / kGroup; ++group)
       wgmma_mend<Pass>(pass.p, tile, row + half * 8, stored + group * kGroup, kAtOnce);
+  }
 }
 
 }  // namespace cuda

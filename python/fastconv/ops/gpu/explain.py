@@ -23,7 +23,7 @@ _KERNELS = {
 }
 _READ = {"": ("input", "weight"), "backward_input": ("weight",), "backward_weight": ("input",), "backward": ()}
 
-_WGMMA = ("conv2d", "conv2d_backward_input")  # what wgmma computes
+_WGMMA = ("conv2d", "conv2d_backward_input", "conv2d_backward_weight")  # what wgmma computes
 
 
 def _logical(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
