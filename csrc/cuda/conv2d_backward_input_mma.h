@@ -14,7 +14,7 @@ template <class Math, class Tile, int kBytes>
 void launch_backward_input_mma(const Conv2dShape& shape, Conv2dBackwardInputParams<typename Math::Element> p,
                                Stream stream) {
   p.whole_packs =
-      shape.icg() % Tile::kSideBySide == 0 && aligned(p.grad_input, Tile::kSideBySide * sizeof(typename Math::Element));
+      shape.icg() % Tile::kStored == 0 && aligned(p.grad_input, Tile::kStored * sizeof(typename Math::Element));
   const std::int64_t blocks = tile_backward_input<Tile>(shape, p);
   launch({"conv2d_backward_input_mma", blocks, kMmaThreads, p.stages * Tile::kStageBytes, stream},
          conv2d_backward_input_mma<Math, Tile, kBytes>, p, shape);

@@ -13,6 +13,7 @@ namespace cuda {
 
 template <class Math, class Tile, int kBytes>
 void launch_mma(const Conv2dShape& shape, Conv2dMmaParams<typename Math::Element> p, Stream stream) {
+  p.whole_packs = shape.ocg() % Tile::kStored == 0 && aligned(p.output, Tile::kStored * sizeof(typename Math::Element));
   p.row_tiles = static_cast<std::int32_t>(ceil_div(p.geometry.output_pixels, Tile::kRows));
   p.column_tiles = static_cast<std::int32_t>(ceil_div(p.geometry.ocg, Tile::kColumns));
   const std::int64_t blocks = std::int64_t{p.row_tiles} * p.column_tiles * shape.groups;
@@ -32,7 +33,6 @@ void run_conv2d_forward_mma(const Conv2dShape& shape, const Conv2dForwardChoice&
     p.weight = static_cast<const T*>(weight), p.bias = static_cast<const T*>(bias), p.relu = relu;
     p.geometry = conv2d_geometry("conv2d", shape, std::min(step, shape.n - n));
     p.stages = choice.stages;
-    p.in_pairs = shape.ocg() % 2 == 0 && aligned(p.output, 2 * sizeof(T));
     if (choice.copy_bytes < 16)
       launch_mma<Math, ForwardMmaTile<T, 64>, static_cast<int>(sizeof(T))>(shape, p, stream);
     else if (choice.columns == 128)

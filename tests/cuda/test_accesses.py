@@ -35,11 +35,6 @@ class Line(NamedTuple):
 
 # What takes more than the fewest: file, type, whether shared memory; and how many times as much. Every entry is a debt.
 DEBTS = {
-    # A quad of lanes stores 16 bytes of a row, half a sector; the other half follows with the next eight columns.
-    ("conv2d_forward_mma.h", "float16", False): 2.0,
-    ("conv2d_backward_input_mma.h", "float16", False): 2.0,
-    # A lane stores 16 of 32 neighbouring bytes, and then the others.
-    ("conv2d_backward_input_mma.h", "tf32", False): 2.0,
     # Rows of three channels begin anywhere; in shared memory the columns of each remainder of the stride lie together.
     ("stem_conv2d_weight.h", "float32", False): 1.3,
     ("stem_conv2d_weight.h", "float32", True): 1.4,

@@ -80,8 +80,8 @@ conv2d_backward_input_mma(FASTCONV_GRID_CONSTANT const Conv2dBackwardInputParams
   }
 
   const PhaseTile<Tile> tile(p, block_x_anew());
-  constexpr int wide = Tile::kSideBySide;
-  finish_sums<Tile>(sums, [&](int row_in_tile, int column_in_tile, const Pack<float, wide>& dx) {
+  constexpr int wide = Tile::kStored;
+  finish_stores<Tile>(sums, [&](int row_in_tile, int column_in_tile, const Pack<float, wide>& dx) {
     const std::int32_t row = tile.first_row + row_in_tile, column = tile.first_column + column_in_tile;
     if (row >= tile.pixels || column >= g.icg) return;
     const InputPixel at = tile.input_pixel(p, row);

@@ -19,8 +19,8 @@ struct Conv2dMmaParams {
   T* output;
   Conv2dGeometry geometry;
   std::int32_t column_tiles, row_tiles;
-  std::int32_t stages;  // 2 or 3 slabs in shared memory
-  bool relu, in_pairs;  // in_pairs: two neighbouring outputs may be stored at once
+  std::int32_t stages;     // 2 or 3 slabs in shared memory
+  bool relu, whole_packs;  // whole_packs: neighbours may be stored at once
 };
 
 template <class T, int columns>
@@ -111,21 +111,20 @@ conv2d_forward_mma(FASTCONV_GRID_CONSTANT const Conv2dMmaParams<typename Math::E
   }
 
   const TileOfGroup<Tile> tile(block_x_anew(), p.column_tiles, p.row_tiles);
-  finish_sums<Tile>(sums, [&](int row_in_tile, int column_in_tile, const Pack<float, 2>& y) {
+  constexpr int wide = Tile::kStored;
+  finish_stores<Tile>(sums, [&](int row_in_tile, int column_in_tile, const Pack<float, wide>& y) {
     const std::int32_t row = tile.first_row + row_in_tile, column = tile.first_column + column_in_tile;
     if (row >= g.output_pixels || column >= g.ocg) return;
     const std::int32_t channel = tile.group * g.ocg + column;
     T* const to = p.output + static_cast<std::int64_t>(row) * g.oc + channel;
-    const T first = from_float<T>(conv2d_finish(p, y.at[0], row, channel));
-    if (column + 1 >= g.ocg) {
-      *to = first;
-      return;
+    Pack<T, wide> pack;
+    FASTCONV_UNROLL_ON_GPU
+    for (int k = 0; k < wide; ++k) {
+      if (column + k >= g.ocg) break;
+      pack.at[k] = from_float<T>(conv2d_finish(p, y.at[k], row, channel + k));
+      if (!p.whole_packs) to[k] = pack.at[k];
     }
-    const T second = from_float<T>(conv2d_finish(p, y.at[1], row, channel + 1));
-    if (p.in_pairs)
-      store(to, Pack<T, 2>{{first, second}});
-    else
-      to[0] = first, to[1] = second;
+    if (p.whole_packs) store(to, pack);
   });
 }
 

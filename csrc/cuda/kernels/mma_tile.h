@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "cuda/kernels/mma_math.h"
+#include "cuda/kernels/quad.h"
 #include "cuda/kernels/tile.h"
 
 namespace fastconv {
@@ -64,6 +65,7 @@ struct MmaTile {
   static constexpr bool kWideColumns = sizeof(Element) == 4 && Columns::kInner == Inner::lines;
   static constexpr int kNeighbours = kDown == 1 ? 2 : 4;          // rows
   static constexpr int kSideBySide = kWideColumns ? kAcross : 2;  // columns of a thread's sums that are neighbours
+  static constexpr int kStored = sizeof(Element) == 2 ? 2 * kAcross : kSideBySide;  // after an exchange
 
   FASTCONV_DEVICE static int warp_row() { return warp() / kWarpsAcross * (16 * kDown); }
   FASTCONV_DEVICE static int warp_column() { return warp() % kWarpsAcross * 32; }
@@ -186,6 +188,48 @@ FASTCONV_DEVICE void finish_sums(const typename Tile::Sums& sums, const Finish& 
         for (int k = 0; k < wide; ++k)
           pack.at[k] = Tile::kWideColumns ? sums[i][k][half * 2 + n] : sums[i][n][half * 2 + k];
         finish(row, Tile::kWideColumns ? Tile::warp_column() + (lane() % 4 * 2 + n) * wide : two + n * 8, pack);
+      }
+    }
+  }
+}
+
+// The same for results of the type of the operands: lanes first exchange what makes a store of a warp fill its sectors
+// of 32 bytes, and so have Tile::kStored columns side by side. All lanes of a warp must come.
+template <class Tile, class Finish>
+FASTCONV_DEVICE void finish_stores(const typename Tile::Sums& sums, const Finish& finish) {
+  constexpr int wide = Tile::kStored;
+  if constexpr (wide == Tile::kSideBySide && !Tile::kWideColumns) {
+    finish_sums<Tile>(sums, finish);
+  } else {
+    FASTCONV_UNROLL_ON_GPU
+    for (int i = 0; i < Tile::kDown; ++i) {
+      FASTCONV_UNROLL_ON_GPU
+      for (int half = 0; half < 2; ++half) {
+        const int row = Tile::row(i, half), four = lane() % 4;
+        if constexpr (Tile::kWideColumns) {
+          Pack<float, wide> packs[2];
+          FASTCONV_UNROLL_ON_GPU
+          for (int n = 0; n < 2; ++n) {
+            FASTCONV_UNROLL_ON_GPU
+            for (int k = 0; k < wide; ++k) packs[n].at[k] = sums[i][k][half * 2 + n];
+          }
+          transpose_pair(packs);
+          FASTCONV_UNROLL_ON_GPU
+          for (int n = 0; n < 2; ++n)
+            finish(row, Tile::warp_column() + (four / 2 * 4 + n * 2 + four % 2) * wide, packs[n]);
+        } else {
+          Pack<float, wide> pack;
+          FASTCONV_UNROLL_ON_GPU
+          for (int k = 0; k < 2; ++k) {
+            float words[4];
+            FASTCONV_UNROLL_ON_GPU
+            for (int j = 0; j < 4; ++j) words[j] = sums[i][j][half * 2 + k];
+            transpose_quad(words);
+            FASTCONV_UNROLL_ON_GPU
+            for (int j = 0; j < 4; ++j) pack.at[j * 2 + k] = words[j];
+          }
+          finish(row, Tile::warp_column() + four * wide, pack);
+        }
       }
     }
   }

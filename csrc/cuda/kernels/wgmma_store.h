@@ -10,6 +10,7 @@
 //   again(row, channel)    a result from its definition, finished
 #pragma once
 
+#include "cuda/kernels/quad.h"
 #include "cuda/kernels/wgmma_tiles.h"
 
 namespace fastconv {
@@ -18,20 +19,6 @@ namespace cuda {
 template <class T>
 FASTCONV_DEVICE void join_words(std::uint32_t& word, float first, float second) {
   word = from_float<T>(first).bits | static_cast<std::uint32_t>(from_float<T>(second).bits) << 16;
-}
-
-// A quad of lanes holds a matrix of 4 x 4 words, a row each; afterwards a column each.
-FASTCONV_DEVICE void transpose_quad(std::uint32_t (&words)[4]) {
-  FASTCONV_UNROLL_ON_GPU
-  for (int mask = 1; mask < 4; mask *= 2) {
-    const bool upper = (lane() & mask) != 0;
-    FASTCONV_UNROLL_ON_GPU
-    for (int i = 0; i < 4; ++i) {
-      if (i & mask) continue;
-      const std::uint32_t got = shuffle_xor(upper ? words[i] : words[i + mask], mask);
-      (upper ? words[i] : words[i + mask]) = got;
-    }
-  }
 }
 
 // Results that are NaN are computed again by the definition: padding was multiplied as zeros. By the thread that stored
