@@ -22,12 +22,14 @@ import cuda_emulator
 CONV = "conv2d_forward_simt.h", "conv2d_forward.cu", "test_conv2d.py"
 MMA = "conv2d_forward_mma.h", "conv2d_forward_mma_float16.cu", "test_conv2d_mma.py"
 MMA_TILE = "mma_tile.h", *MMA[1:]
+MMA_QUAD = "quad.h", *MMA[1:]
 TF32 = "conv2d_forward_mma.h", "conv2d_forward_mma_tf32.cu", "test_conv2d_mma.py"
 ROUNDING = "mma_math.h", "conv2d_forward_mma_tf32.cu", "test_conv2d_mma.py"
 MATH = "mma_math.h", "conv2d_forward_mma_tf32x3.cu", "test_conv2d_mma.py"
 WGMMA = "conv2d_forward_wgmma.h", "conv2d_forward_wgmma_bfloat16.cu", "test_conv2d_wgmma.py"
 TILES = "wgmma_tiles.h", *WGMMA[1:]
 PIXELS = "wgmma_store.h", *WGMMA[1:]
+QUAD = "quad.h", *WGMMA[1:]
 OPERANDS = "wgmma_operands.h", *WGMMA[1:]
 CORNERS = "conv2d_wgmma_launch.h", *WGMMA[1:]
 GEOMETRY = "conv2d_geometry.h", "conv2d_forward.cu", "test_conv2d.py"
@@ -48,6 +50,7 @@ MASKED_PIXELS = "wgmma_store.h", *INPUT_WGMMA[1:]
 BACKWARD_MMA = "test_conv2d_backward_mma.py"
 INPUT_MMA = "conv2d_backward_input_mma.h", "conv2d_backward_input_mma_tf32.cu", BACKWARD_MMA
 INPUT_LINES = "mma_tile.h", *INPUT_MMA[1:]
+INPUT_QUAD = "quad.h", *INPUT_MMA[1:]
 WEIGHT_MMA = "conv2d_backward_weight_mma.h", "conv2d_backward_weight_mma_bfloat16.cu", BACKWARD_MMA
 TURNED = "mma_tile.h", *WEIGHT_MMA[1:]
 WIDE_LINES = "mma_tile.h", "conv2d_backward_weight_mma_tf32.cu", BACKWARD_MMA
@@ -159,7 +162,9 @@ BUGS = [
     ),
     Bug("stages do not go round", MMA_TILE, "reading == last_stage ? first_stage :", "false ? first_stage :"),
     Bug("warps all take the first rows", MMA_TILE, "warp() / kWarpsAcross * (16 * kDown)", "0"),
-    Bug("pairs where the last column is alone", MMA, "column + 1 >= g.ocg", "column + 1 > g.ocg"),
+    Bug("a column after the last", MMA, "if (column + k >= g.ocg) break;", "if (column + k > g.ocg) break;"),
+    Bug("quads half exchanged on tensor cores", MMA_QUAD, "mask < 4; mask *= 2", "mask < 2; mask *= 2"),
+    Bug("pairs exchanged the wrong way", INPUT_QUAD, "lane() % 2 != 0", "lane() % 2 == 0"),
     Bug("padding reads weights on tensor cores", TF32, "if (sum != sum) sum =", "if (false) sum ="),
     Bug("the first operand is not rounded", ROUNDING, "a[i][e] = round_tf32(detail::from_bits(a[i][e]));", ";"),
     Bug("the second operand is not rounded", ROUNDING, "b[j][e] = round_tf32(detail::from_bits(b[j][e]));", ";"),
@@ -198,7 +203,7 @@ BUGS = [
         "if (pixels[half] < 0 || channel >= channels)",
         "if (pixels[half] < 0)",
     ),
-    Bug("quads half exchanged", PIXELS, "mask < 4; mask *= 2", "mask < 2; mask *= 2"),
+    Bug("quads half exchanged", QUAD, "mask < 4; mask *= 2", "mask < 2; mask *= 2"),
     Bug("padding reads weights on wgmma", PIXELS, "if (ballot(mend) == 0) return;", "return;"),
     Bug("only who sees NaN mends", PIXELS, "if (ballot(mend) == 0) return;", "if (!mend) return;"),
     Bug("no swizzle in a descriptor", OPERANDS, " | kSwizzle128 << 62", ""),
