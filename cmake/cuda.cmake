@@ -69,6 +69,7 @@ set(FASTCONV_CUDA_BINDINGS
     csrc/cuda/bindings/bind_loss.cpp
     csrc/cuda/bindings/bind_optimizer.cpp
     csrc/cuda/bindings/bind_pool2d.cpp
+    csrc/cuda/bindings/bind_quick_calls.cpp
     csrc/cuda/bindings/bind_runtime.cpp
     csrc/cuda/bindings/bind_shapes.cpp
     csrc/cuda/bindings/bind_stem_conv2d.cpp
@@ -138,8 +139,9 @@ endif()
 
 if(FASTCONV_CUDA_EMULATOR)
   # For the machine that runs the tests: fused multiply-add as on a GPU, where this CPU has it. Bindings are not
-  # optimised, and nothing at link time: tests wait for both, and every planted bug is a link.
-  fastconv_add_cuda_module(_cuda_emulated -O0 NO_EXTRAS)
+  # optimised, unless they are to be timed, and nothing at link time: tests wait for both, and every planted bug is a link.
+  set(FASTCONV_EMULATOR_BINDINGS -O0 CACHE STRING "How to optimise the bindings of _cuda_emulated; those of _cuda have -Os")
+  fastconv_add_cuda_module(_cuda_emulated ${FASTCONV_EMULATOR_BINDINGS} NO_EXTRAS)
   add_library(fastconv_emulator STATIC ${FASTCONV_CUDA_SOURCES} ${FASTCONV_CUDA_HOPPER_SOURCES}
                                        csrc/cuda/emulator/accesses.cpp csrc/cuda/emulator/grid.cpp csrc/cuda/emulator/hopper.cpp)
   set_source_files_properties(${FASTCONV_CUDA_SOURCES} ${FASTCONV_CUDA_HOPPER_SOURCES} PROPERTIES LANGUAGE CXX)

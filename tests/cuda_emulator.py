@@ -40,9 +40,9 @@ def _run(command: list[str]) -> None:
         raise RuntimeError(f"{' '.join(command)}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")
 
 
-def build(sanitize: bool = False) -> Path:
-    """Return the path of the module; build it first unless it is there already."""
-    folder = ROOT / "build" / ("emulator-asan" if sanitize else "emulator")
+def build(sanitize: bool = False, timed: bool = False) -> Path:
+    """Return the path of the module, built first if need be; `timed`: its bindings as those of `_cuda`."""
+    folder = ROOT / "build" / ("emulator-asan" if sanitize else "emulator-timed" if timed else "emulator")
     stamp = folder / "fingerprint"
     library = folder / f"{NAME}{sysconfig.get_config_var('EXT_SUFFIX')}"
     wanted = fingerprint()
@@ -60,6 +60,7 @@ def build(sanitize: bool = False) -> Path:
         "CMAKE_BUILD_TYPE": "Release",
         "FASTCONV_CUDA_EMULATOR": "ON",
         "FASTCONV_SANITIZE": "ON" if sanitize else "OFF",
+        "FASTCONV_EMULATOR_BINDINGS": "-Os" if timed else "-O0",
         "pybind11_DIR": pybind11.get_cmake_dir(),
         "Python_EXECUTABLE": sys.executable,
     }

@@ -48,7 +48,7 @@ class Pointer:
 
     def __init__(self, owner: Array) -> None:
         self._owner = owner
-        self.ptr = owner._host.ctypes.data
+        self.ptr, self.device_id = owner._host.ctypes.data, 0
 
     def copy_from_host_async(self, address: int, nbytes: int, stream: Any = None) -> None:
         current().not_while_capturing("a copy from the host")

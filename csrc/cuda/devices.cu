@@ -1,5 +1,7 @@
 #include "cuda/devices.h"
 
+#include <atomic>
+
 #include "cuda/error.h"
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
@@ -47,19 +49,41 @@ DeviceProperties device_properties(int device) {
   return {p.name, p.major * 10 + p.minor, p.multiProcessorCount, static_cast<std::int64_t>(p.totalGlobalMem)};
 }
 
-int current_compute_capability() {
-  int device = 0, major = 0, minor = 0;
+namespace {
+
+int attribute(int device, cudaDeviceAttr which) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, which, device), "an attribute of the device");
+  return value;
+}
+
+// What never changes is asked for once: every call wants it.
+template <class Ask>
+int of_current_device(std::atomic<int>* known, int devices, Ask&& ask) {
+  int device = 0;
   check(cudaGetDevice(&device), "current device");
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "compute capability");
-  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "compute capability");
-  return major * 10 + minor;
+  if (device >= devices) return ask(device);
+  int value = known[device].load(std::memory_order_relaxed);
+  if (value == 0) known[device].store(value = ask(device), std::memory_order_relaxed);
+  return value;
+}
+
+constexpr int kDevices = 64;
+
+}  // namespace
+
+int current_compute_capability() {
+  static std::atomic<int> known[kDevices];
+  return of_current_device(known, kDevices, [](int device) {
+    return attribute(device, cudaDevAttrComputeCapabilityMajor) * 10 +
+           attribute(device, cudaDevAttrComputeCapabilityMinor);
+  });
 }
 
 int current_multiprocessors() {
-  int device = 0, count = 0;
-  check(cudaGetDevice(&device), "current device");
-  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "multiprocessors");
-  return count;
+  static std::atomic<int> known[kDevices];
+  return of_current_device(known, kDevices,
+                           [](int device) { return attribute(device, cudaDevAttrMultiProcessorCount); });
 }
 
 #else

@@ -5,7 +5,8 @@ Arrays are addresses (int) of contiguous memory on the current device: activatio
 cudaStream_t as an int. Nothing here allocates or waits for the GPU. `fastconv.cuda` is the layer that looks at arrays.
 """
 
-from typing import TypedDict, final
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, final
 
 _Shape2 = tuple[int, int]
 _Shape4 = tuple[int, int, int, int]
@@ -43,15 +44,43 @@ def set_emulation(
     compute_capability: int = 90,
     multiprocessors: int = 132,
     tensor_maps: bool = True,
+    launches: bool = True,
 ) -> None:
     """Of the emulator only: when asynchronous copies land, the order of threads and blocks, an error of every launch,
-    which GPU it is, and whether its driver makes tensor maps."""
+    which GPU it is, whether its driver makes tensor maps, and whether kernels run at all."""
 
 def emulate_stream(device: int) -> int:
     """Of the emulator only: a new stream of this device."""
 
 def emulated_orders() -> list[tuple[int, int]]:
     """Of the emulator only: the calls of `order_streams` since this was asked."""
+
+@final
+class Plan:
+    """A judged call: only addresses are missing, in the order of its maker, and the stream."""
+    def run(self, addresses: Sequence[int], stream: int) -> None: ...
+
+@final
+class Calls:
+    """Plans of one operation by the forms of its calls: arrays as far as their addresses do not matter, and options."""
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def run(self, inputs: tuple[Any, ...], out: Any, options: tuple[Any, ...]) -> Any:
+        """Return what such a call returns, or None if it is not known, or not quite the same, and nothing was done."""
+
+    def remember(
+        self,
+        inputs: tuple[Any, ...],
+        out: Any,
+        options: tuple[Any, ...],
+        plan: Plan,
+        makers: Sequence[Callable[[], Any]],
+    ) -> None:
+        """Run `plan` in such calls, on the addresses of inputs and results; `makers` return new results."""
+
+def read_directly(type: type, library: str, ask: Callable[[], Any]) -> None:
+    """Let `Calls` read arrays of this type of "torch", `ask` telling whether gradients are on, or of "cupy", `ask`
+    telling the current stream."""
 
 @final
 class Conv2dShape:
@@ -197,6 +226,7 @@ def max_pool2d_backward(
     taps: int,
     grad_input: int,
     dtype: str = "float32",
+    op: str = "max_pool2d_backward",
     stream: int,
 ) -> None: ...
 def avg_pool2d_forward(
@@ -217,9 +247,21 @@ def avg_pool2d_backward(
     count_include_pad: bool,
     divisor_override: int,
     dtype: str = "float32",
+    op: str = "avg_pool2d_backward",
     stream: int,
 ) -> None: ...
+def plan_max_pool2d_forward(shape: Pool2dShape, *, positive_only: bool, dtype: str, op: str) -> Plan:
+    """Addresses: input, taps, output, indices; the last one may be missing."""
+
+def plan_avg_pool2d_forward(
+    shape: Pool2dShape, *, count_include_pad: bool, divisor_override: int, dtype: str, op: str
+) -> Plan:
+    """Addresses: input, output."""
+
 def explain_pool2d(shape: Pool2dShape, operation: str) -> str: ...
+def plan_conv2d_forward(shape: Conv2dShape, *, dtype: str, precision: str, relu: bool, op: str) -> Plan:
+    """Addresses: input, weight, bias, output."""
+
 def conv2d_forward_mma(
     shape: Conv2dShape,
     input: int,
@@ -259,6 +301,15 @@ def probe_tma_filter(
 
 def probe_wgmma(dtype: str, columns: int, a: int, b: int, sums: int, *, turned: str = "", stream: int) -> None:
     """On sm_90, for tests: adds the product of 64 and of `columns` swizzled lines to the sums that each thread holds."""
+
+def plan_relu(count: int, *, dtype: str) -> Plan:
+    """Addresses: input, mask, output."""
+
+def plan_add(count: int, *, dtype: str) -> Plan:
+    """Addresses: input, other, output."""
+
+def plan_relu_backward_output(count: int, *, dtype: str) -> Plan:
+    """Addresses: grad_output, output, result."""
 
 def relu_forward(input: int, output: int, mask: int, count: int, *, dtype: str = "float32", stream: int) -> None: ...
 def relu_backward(

@@ -52,6 +52,22 @@ VALUES: list[tuple[Callable[[], Any], str]] = [
         lambda: cuda.nchw_to_nhwc(MEMORY[:144].reshape(X.shape), out=MEMORY[:144].reshape(1, 6, 4, 6)),
         "nchw_to_nhwc: out must not overlap input",
     ),
+    (lambda: cuda.global_max_pool2d(odd(1, 6, 6, 4)), "^global_max_pool2d: input must be aligned"),
+    (
+        lambda: cuda.global_avg_pool2d(MEMORY[:8].reshape(1, 2, 1, 4), out=MEMORY[4:8].reshape(1, 1, 1, 4)),
+        "^global_avg_",
+    ),
+    (lambda: cuda.avg_pool2d(X, 6, out=odd(1, 1, 1, 4)), "^avg_pool2d: out must be aligned"),
+    (
+        lambda: cuda.global_max_pool2d_backward(
+            zeros(1, 1, 1, 4), zeros(1, 1, 1, 4, dtype=np.int32), X.shape, out=odd(*X.shape)
+        ),
+        "^global_max_pool2d_backward: out must be aligned",
+    ),
+    (
+        lambda: cuda.global_avg_pool2d_backward(odd(1, 1, 1, 4), X.shape),
+        "^global_avg_pool2d_backward: grad_output must be aligned",
+    ),
     (lambda: cuda.dropout(V, 1.0, seed=1), r"dropout: p must lie in \[0, 1\), got 1.0"),
     (lambda: cuda.dropout(V, seed=-1), r"dropout: seed must lie in \[0, 2\*\*64\), got -1"),
     (lambda: cuda.dropout(V, seed=0, offset=2**64), r"dropout: offset must lie in \[0, 2\*\*64\), got 1844"),

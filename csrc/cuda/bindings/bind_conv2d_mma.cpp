@@ -1,5 +1,5 @@
 // Convolution on tensor cores: activations (N, H, W, C), weights (O, KH, KW, C/groups), all of one element type.
-#include "cuda/bindings/buffers.h"
+#include "cuda/bindings/plan.h"
 #include "cuda/conv2d_mma.h"
 #include "cuda/mma_probe.h"
 
@@ -8,22 +8,30 @@ namespace cuda {
 
 namespace {
 
+// Addresses: input, weight, bias, output.
+Plan forward_plan(const Conv2dShape& shape, const std::string& dtype, const std::string& precision, bool relu,
+                  const std::string& name) {
+  const ElementType type = parse_element_type(name.c_str(), dtype);
+  const Precision how = parse_precision(name.c_str(), type, precision);
+  return {4, [=](const Address* at, Stream stream) {
+            const char* op = name.c_str();
+            const auto of = [&](const char* array, Address address, const Shape4& s) {
+              return buffer(op, array, address, s[0] * s[1] * s[2] * s[3], type);
+            };
+            const Buffer x = of("input", at[0], shape.input_shape()), w = of("weight", at[1], shape.weight_shape());
+            const Buffer b = of("bias", at[2], {at[2] ? shape.oc : 0, 1, 1, 1});
+            const Buffer y = of("out", at[3], shape.output_shape());
+            for (const Buffer& read : {x, w, b}) check_no_overlap(op, y, read);
+            const py::gil_scoped_release release;
+            conv2d_forward_mma(shape, type, how, pointer<void>(x), pointer<void>(w), pointer<void>(b), pointer<void>(y),
+                               relu, stream);
+          }};
+}
+
 void forward(const Conv2dShape& shape, Address input, Address weight, Address bias, Address output,
              const std::string& dtype, const std::string& precision, bool relu, Address stream) {
-  const char* op = "conv2d";
-  const ElementType type = parse_element_type(op, dtype);
-  const Precision how = parse_precision(op, type, precision);
-  const auto of = [&](const char* name, Address at, const Shape4& s) {
-    const std::int64_t count = s[0] * s[1] * s[2] * s[3];
-    return type == ElementType::kFloat32 ? buffer<float>(op, name, at, count)
-                                         : buffer<std::uint16_t>(op, name, at, count);
-  };
-  const Buffer x = of("input", input, shape.input_shape()), w = of("weight", weight, shape.weight_shape());
-  const Buffer b = of("bias", bias, {bias ? shape.oc : 0, 1, 1, 1}), y = of("out", output, shape.output_shape());
-  for (const Buffer& read : {x, w, b}) check_no_overlap(op, y, read);
-  const py::gil_scoped_release release;
-  conv2d_forward_mma(shape, type, how, pointer<void>(x), pointer<void>(w), pointer<void>(b), pointer<void>(y), relu,
-                     as_stream(stream));
+  const Address at[] = {input, weight, bias, output};
+  forward_plan(shape, dtype, precision, relu, "conv2d")(at, stream);
 }
 
 std::string choice(const Conv2dShape& shape, const std::string& dtype, const std::string& precision, bool aligned,
@@ -44,6 +52,8 @@ void probe(const std::string& instruction, Address a, Address b, Address d, Addr
 }  // namespace
 
 void bind_conv2d_mma(py::module_& m) {
+  m.def("plan_conv2d_forward", &forward_plan, py::arg("shape"), py::kw_only(), py::arg("dtype"), py::arg("precision"),
+        py::arg("relu"), py::arg("op"));
   m.def("conv2d_forward_mma", &forward, py::arg("shape"), py::arg("input"), py::arg("weight"), py::arg("bias"),
         py::arg("output"), py::kw_only(), py::arg("dtype"), py::arg("precision"), py::arg("relu"), py::arg("stream"));
   m.def("conv2d_forward_choice", &choice, py::arg("shape"), py::kw_only(), py::arg("dtype"), py::arg("precision"),

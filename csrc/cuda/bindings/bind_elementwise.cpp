@@ -2,7 +2,7 @@
 #include "cuda/elementwise.h"
 
 #include "core/checked_math.h"
-#include "cuda/bindings/buffers.h"
+#include "cuda/bindings/plan.h"
 
 namespace fastconv {
 namespace cuda {
@@ -19,17 +19,25 @@ void check_same_or_apart(const char* op, const Buffer& output, const Buffer& inp
   if (output.address != input.address) check_no_overlap(op, output, input);
 }
 
-void bind_relu_forward(Address input, Address output, Address mask, std::int64_t count, const std::string& dtype,
-                       Address stream) {
+// Addresses: input, mask, output.
+Plan relu_plan(std::int64_t count, const std::string& dtype) {
   const char* op = "relu";
   check_count(op, "count", count);
   const ElementType type = parse_element_type(op, dtype);
-  const Buffer x = buffer(op, "input", input, count, type), y = buffer(op, "out", output, count, type);
-  const Buffer m = buffer<std::uint32_t>(op, "mask", mask, mask ? mask_words(count) : 0);
-  check_same_or_apart(op, y, x);
-  check_no_overlap(op, m, x), check_no_overlap(op, m, y);
-  const py::gil_scoped_release release;
-  relu_forward(type, pointer<void>(x), pointer<void>(y), pointer<std::uint32_t>(m), count, as_stream(stream));
+  return {3, [=](const Address* at, Stream stream) {
+            const Buffer x = buffer(op, "input", at[0], count, type), y = buffer(op, "out", at[2], count, type);
+            const Buffer m = buffer<std::uint32_t>(op, "mask", at[1], at[1] ? mask_words(count) : 0);
+            check_same_or_apart(op, y, x);
+            check_no_overlap(op, m, x), check_no_overlap(op, m, y);
+            const py::gil_scoped_release release;
+            relu_forward(type, pointer<void>(x), pointer<void>(y), pointer<std::uint32_t>(m), count, stream);
+          }};
+}
+
+void bind_relu_forward(Address input, Address output, Address mask, std::int64_t count, const std::string& dtype,
+                       Address stream) {
+  const Address at[] = {input, mask, output};
+  relu_plan(count, dtype)(at, stream);
 }
 
 void bind_relu_backward(Address grad_output, Address mask, Address grad_input, std::int64_t count,
@@ -48,15 +56,30 @@ void bind_relu_backward(Address grad_output, Address mask, Address grad_input, s
 
 // (a, b) to a result of the same size.
 template <void (*run)(ElementType, const void*, const void*, void*, std::int64_t, Stream)>
-void bind_pair(const char* op, const char* first, const char* second, Address a, Address b, Address output,
-               std::int64_t count, const std::string& dtype, Address stream) {
+Plan pair_plan(const char* op, const char* first, const char* second, std::int64_t count, const std::string& dtype) {
   check_count(op, "count", count);
   const ElementType type = parse_element_type(op, dtype);
-  const Buffer x = buffer(op, first, a, count, type), z = buffer(op, second, b, count, type);
-  const Buffer y = buffer(op, "out", output, count, type);
-  check_same_or_apart(op, y, x), check_same_or_apart(op, y, z);
-  const py::gil_scoped_release release;
-  run(type, pointer<void>(x), pointer<void>(z), pointer<void>(y), count, as_stream(stream));
+  return {3, [=](const Address* at, Stream stream) {
+            const Buffer x = buffer(op, first, at[0], count, type), z = buffer(op, second, at[1], count, type);
+            const Buffer y = buffer(op, "out", at[2], count, type);
+            check_same_or_apart(op, y, x), check_same_or_apart(op, y, z);
+            const py::gil_scoped_release release;
+            run(type, pointer<void>(x), pointer<void>(z), pointer<void>(y), count, stream);
+          }};
+}
+
+Plan add_plan(std::int64_t count, const std::string& dtype) {
+  return pair_plan<add>("add", "input", "other", count, dtype);
+}
+
+Plan relu_backward_output_plan(std::int64_t count, const std::string& dtype) {
+  return pair_plan<relu_backward_output>("relu_backward", "grad_output", "output", count, dtype);
+}
+
+template <Plan (*plan)(std::int64_t, const std::string&)>
+void run_pair(Address a, Address b, Address output, std::int64_t count, const std::string& dtype, Address stream) {
+  const Address at[] = {a, b, output};
+  plan(count, dtype)(at, stream);
 }
 
 void bind_dropout(Address input, Address output, std::int64_t count, double p, std::uint64_t seed, std::uint64_t offset,
@@ -116,21 +139,13 @@ void bind_elementwise(py::module_& m) {
         py::kw_only(), dtype, py::arg("stream"));
   m.def("relu_backward", &bind_relu_backward, py::arg("grad_output"), py::arg("mask"), py::arg("grad_input"),
         py::arg("count"), py::kw_only(), dtype, py::arg("stream"));
-  m.def(
-      "relu_backward_output",
-      [](Address grad_output, Address output, Address grad_input, std::int64_t count, const std::string& type,
-         Address stream) {
-        bind_pair<relu_backward_output>("relu_backward", "grad_output", "output", grad_output, output, grad_input,
-                                        count, type, stream);
-      },
-      py::arg("grad_output"), py::arg("output"), py::arg("grad_input"), py::arg("count"), py::kw_only(), dtype,
-      py::arg("stream"));
-  m.def(
-      "add",
-      [](Address input, Address other, Address output, std::int64_t count, const std::string& type, Address stream) {
-        bind_pair<add>("add", "input", "other", input, other, output, count, type, stream);
-      },
-      py::arg("input"), py::arg("other"), py::arg("output"), py::arg("count"), py::kw_only(), dtype, py::arg("stream"));
+  m.def("relu_backward_output", &run_pair<relu_backward_output_plan>, py::arg("grad_output"), py::arg("output"),
+        py::arg("grad_input"), py::arg("count"), py::kw_only(), dtype, py::arg("stream"));
+  m.def("add", &run_pair<add_plan>, py::arg("input"), py::arg("other"), py::arg("output"), py::arg("count"),
+        py::kw_only(), dtype, py::arg("stream"));
+  for (const auto& [name, plan] : {std::make_pair("plan_relu", &relu_plan), std::make_pair("plan_add", &add_plan),
+                                   std::make_pair("plan_relu_backward_output", &relu_backward_output_plan)})
+    m.def(name, plan, py::arg("count"), py::kw_only(), py::arg("dtype"));
   m.def("dropout", &bind_dropout, py::arg("input"), py::arg("output"), py::arg("count"), py::kw_only(), py::arg("p"),
         py::arg("seed"), py::arg("offset"), py::arg("counter"), dtype, py::arg("stream"));
   m.def("fill", &bind_fill, py::arg("output"), py::arg("value"), py::arg("count"), py::kw_only(), dtype,

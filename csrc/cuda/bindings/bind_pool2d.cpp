@@ -1,7 +1,7 @@
 // Pooling: activations (N, H, W, C).
 #include "cuda/pool2d.h"
 
-#include "cuda/bindings/buffers.h"
+#include "cuda/bindings/plan.h"
 
 namespace fastconv {
 namespace cuda {
@@ -36,27 +36,36 @@ void check_places(const char* op, const Pool2dShape& shape, Address indices, Add
                                 " pixels, got " + std::to_string(shape.kh) + " x " + std::to_string(shape.kw));
 }
 
+// Addresses: input, taps, output, indices.
+Plan max_forward_plan(const Pool2dShape& shape, bool positive_only, const std::string& dtype, const std::string& name) {
+  const ElementType type = parse_element_type(name.c_str(), dtype);
+  return {4, [=](const Address* at, Stream stream) {
+            const char* op = name.c_str();
+            const Address taps = at[1], indices = at[3];
+            const std::int64_t outputs = count(shape.output_shape());
+            check_places(op, shape, indices, taps, false);
+            if (positive_only && !taps) throw std::invalid_argument(name + ": positive_only needs taps, got none");
+            const Buffer x = buffer(op, "input", at[0], count(shape.input_shape()), type);
+            const Buffer y = buffer(op, "out", at[2], outputs, type);
+            const Buffer i = buffer<std::int32_t>(op, "indices", indices, indices ? outputs : 0);
+            const Buffer t = buffer<std::uint8_t>(op, "taps", taps, taps ? outputs : 0);
+            check_no_overlap(op, y, x);
+            for (const Buffer& places : {i, t}) check_no_overlap(op, places, x), check_no_overlap(op, places, y);
+            const py::gil_scoped_release release;
+            max_pool2d_forward(shape, type, pointer<void>(x), pointer<void>(y),
+                               {pointer<std::int32_t>(i), pointer<std::uint8_t>(t), positive_only}, stream);
+          }};
+}
+
 void max_forward(const Pool2dShape& shape, Address input, Address output, Address indices, Address taps,
                  bool positive_only, const std::string& dtype, Address stream) {
-  const char* op = "max_pool2d";
-  const ElementType type = parse_element_type(op, dtype);
-  const std::int64_t outputs = count(shape.output_shape());
-  check_places(op, shape, indices, taps, false);
-  if (positive_only && !taps) throw std::invalid_argument("max_pool2d: positive_only needs taps, got none");
-  const Buffer x = buffer(op, "input", input, count(shape.input_shape()), type);
-  const Buffer y = buffer(op, "out", output, outputs, type);
-  const Buffer i = buffer<std::int32_t>(op, "indices", indices, indices ? outputs : 0);
-  const Buffer t = buffer<std::uint8_t>(op, "taps", taps, taps ? outputs : 0);
-  check_no_overlap(op, y, x);
-  for (const Buffer& places : {i, t}) check_no_overlap(op, places, x), check_no_overlap(op, places, y);
-  const py::gil_scoped_release release;
-  max_pool2d_forward(shape, type, pointer<void>(x), pointer<void>(y),
-                     {pointer<std::int32_t>(i), pointer<std::uint8_t>(t), positive_only}, as_stream(stream));
+  const Address at[] = {input, taps, output, indices};
+  max_forward_plan(shape, positive_only, dtype, "max_pool2d")(at, stream);
 }
 
 void max_backward(const Pool2dShape& shape, Address grad_output, Address indices, Address taps, Address grad_input,
-                  const std::string& dtype, Address stream) {
-  const char* op = "max_pool2d_backward";
+                  const std::string& dtype, const std::string& name, Address stream) {
+  const char* op = name.c_str();
   const ElementType type = parse_element_type(op, dtype);
   const std::int64_t outputs = count(shape.output_shape());
   check_places(op, shape, indices, taps, true);
@@ -70,21 +79,30 @@ void max_backward(const Pool2dShape& shape, Address grad_output, Address indices
                       pointer<void>(gx), as_stream(stream));
 }
 
+// Addresses: input, output.
+Plan avg_forward_plan(const Pool2dShape& shape, bool count_include_pad, std::int64_t divisor_override,
+                      const std::string& dtype, const std::string& name) {
+  const ElementType type = parse_element_type(name.c_str(), dtype);
+  return {2, [=](const Address* at, Stream stream) {
+            const char* op = name.c_str();
+            const Buffer x = buffer(op, "input", at[0], count(shape.input_shape()), type);
+            const Buffer y = buffer(op, "out", at[1], count(shape.output_shape()), type);
+            check_no_overlap(op, y, x);
+            const py::gil_scoped_release release;
+            avg_pool2d_forward(shape, {count_include_pad, divisor_override}, type, pointer<void>(x), pointer<void>(y),
+                               stream);
+          }};
+}
+
 void avg_forward(const Pool2dShape& shape, Address input, Address output, bool count_include_pad,
                  std::int64_t divisor_override, const std::string& dtype, Address stream) {
-  const char* op = "avg_pool2d";
-  const ElementType type = parse_element_type(op, dtype);
-  const Buffer x = buffer(op, "input", input, count(shape.input_shape()), type);
-  const Buffer y = buffer(op, "out", output, count(shape.output_shape()), type);
-  check_no_overlap(op, y, x);
-  const py::gil_scoped_release release;
-  avg_pool2d_forward(shape, {count_include_pad, divisor_override}, type, pointer<void>(x), pointer<void>(y),
-                     as_stream(stream));
+  const Address at[] = {input, output};
+  avg_forward_plan(shape, count_include_pad, divisor_override, dtype, "avg_pool2d")(at, stream);
 }
 
 void avg_backward(const Pool2dShape& shape, Address grad_output, Address grad_input, bool count_include_pad,
-                  std::int64_t divisor_override, const std::string& dtype, Address stream) {
-  const char* op = "avg_pool2d_backward";
+                  std::int64_t divisor_override, const std::string& dtype, const std::string& name, Address stream) {
+  const char* op = name.c_str();
   const ElementType type = parse_element_type(op, dtype);
   const Buffer gy = buffer(op, "grad_output", grad_output, count(shape.output_shape()), type);
   const Buffer gx = buffer(op, "out", grad_input, count(shape.input_shape()), type);
@@ -117,11 +135,17 @@ void bind_pool2d(py::module_& m) {
   m.def("max_pool2d_forward", &max_forward, py::arg("shape"), py::arg("input"), py::arg("output"), py::kw_only(),
         py::arg("indices"), py::arg("taps"), py::arg("positive_only"), dtype, py::arg("stream"));
   m.def("max_pool2d_backward", &max_backward, py::arg("shape"), py::arg("grad_output"), py::kw_only(),
-        py::arg("indices"), py::arg("taps"), py::arg("grad_input"), dtype, py::arg("stream"));
+        py::arg("indices"), py::arg("taps"), py::arg("grad_input"), dtype, py::arg("op") = "max_pool2d_backward",
+        py::arg("stream"));
   m.def("avg_pool2d_forward", &avg_forward, py::arg("shape"), py::arg("input"), py::arg("output"), py::kw_only(),
         py::arg("count_include_pad"), py::arg("divisor_override"), dtype, py::arg("stream"));
   m.def("avg_pool2d_backward", &avg_backward, py::arg("shape"), py::arg("grad_output"), py::arg("grad_input"),
-        py::kw_only(), py::arg("count_include_pad"), py::arg("divisor_override"), dtype, py::arg("stream"));
+        py::kw_only(), py::arg("count_include_pad"), py::arg("divisor_override"), dtype,
+        py::arg("op") = "avg_pool2d_backward", py::arg("stream"));
+  m.def("plan_max_pool2d_forward", &max_forward_plan, py::arg("shape"), py::kw_only(), py::arg("positive_only"),
+        py::arg("dtype"), py::arg("op"));
+  m.def("plan_avg_pool2d_forward", &avg_forward_plan, py::arg("shape"), py::kw_only(), py::arg("count_include_pad"),
+        py::arg("divisor_override"), py::arg("dtype"), py::arg("op"));
   m.def("explain_pool2d", &explain, py::arg("shape"), py::arg("operation"));
 }
 

@@ -43,11 +43,13 @@ void bind_runtime(py::module_& m) {
   m.def(
       "set_emulation",
       [](bool late_landing, bool backwards, const std::string& launch_error, int compute_capability,
-         int multiprocessors, bool tensor_maps) {
-        emulator::mode() = {late_landing, backwards, launch_error, compute_capability, multiprocessors, tensor_maps};
+         int multiprocessors, bool tensor_maps, bool launches) {
+        emulator::mode() = {late_landing,    backwards,   launch_error, compute_capability,
+                            multiprocessors, tensor_maps, launches};
       },
       py::kw_only(), py::arg("late_landing"), py::arg("backwards"), py::arg("launch_error") = "",
-      py::arg("compute_capability") = 90, py::arg("multiprocessors") = 132, py::arg("tensor_maps") = true);
+      py::arg("compute_capability") = 90, py::arg("multiprocessors") = 132, py::arg("tensor_maps") = true,
+      py::arg("launches") = true);
   m.def("start_counting", &emulator::start_counting);
   m.def("stop_counting", [] {
     py::list lines;

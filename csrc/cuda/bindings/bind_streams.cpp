@@ -1,5 +1,6 @@
 // Devices and streams of a call, and arrays that arrive by DLPack.
 #include "cuda/bindings/buffers.h"
+#include "cuda/bindings/dlpack.h"
 #include "cuda/streams.h"
 #if defined(FASTCONV_EMULATE)
 #include "cuda/emulator/streams.h"
@@ -9,26 +10,6 @@ namespace fastconv {
 namespace cuda {
 
 namespace {
-
-// The two structures that a DLPack capsule may hold, by the published ABI (dmlc.github.io/dlpack, versions 0 and 1).
-struct DlTensor {
-  void* data;
-  std::int32_t device_type, device_id;
-  std::int32_t ndim;
-  std::uint8_t type_code, type_bits;
-  std::uint16_t type_lanes;
-  std::int64_t* shape;
-  std::int64_t* strides;  // null: C-contiguous
-  std::uint64_t byte_offset;
-};
-struct DlVersioned {
-  std::uint32_t major, minor;
-  void* context;
-  void (*deleter)(DlVersioned*);
-  std::uint64_t flags;
-  DlTensor tensor;
-};
-constexpr std::uint64_t kReadOnly = 1;
 
 std::string dtype_name(const DlTensor& t) {
   constexpr const char* kCodes[] = {"int", "uint", "float", "handle", "bfloat", "complex", "bool"};
@@ -45,7 +26,7 @@ py::tuple read_dlpack(const py::capsule& capsule) {
   if (name == "dltensor_versioned") {
     const auto* managed = capsule.get_pointer<DlVersioned>();
     if (managed->major > 1) throw std::invalid_argument("DLPack " + std::to_string(managed->major) + " is not known");
-    t = &managed->tensor, read_only = managed->flags & kReadOnly;
+    t = &managed->tensor, read_only = managed->flags & kDlReadOnly;
   } else if (name == "dltensor") {
     t = capsule.get_pointer<DlTensor>();
   } else {

@@ -68,6 +68,7 @@ void bind_layers(py::module_& m);
 void bind_hopper(py::module_& m);
 void bind_loss(py::module_& m);
 void bind_optimizer(py::module_& m);
+void bind_quick_calls(py::module_& m);
 void bind_stem_conv2d(py::module_& m);
 void bind_streams(py::module_& m);
 void bind_pool2d(py::module_& m);

@@ -5,6 +5,7 @@ PYBIND11_MODULE(FASTCONV_CUDA_MODULE, m, pybind11::mod_gil_not_used()) {
   m.doc() = "fastconv's CUDA kernels; arrays are device addresses (see _cuda.pyi).";
   fastconv::cuda::bind_runtime(m);
   fastconv::cuda::bind_shapes(m);
+  fastconv::cuda::bind_quick_calls(m);
   fastconv::cuda::bind_conv2d_backward(m);
   fastconv::cuda::bind_conv2d_mma(m);
   fastconv::cuda::bind_elementwise(m);

@@ -25,6 +25,7 @@ struct Mode {
   int compute_capability = 90;  // what drivers find when they choose a kernel
   int multiprocessors = 132;
   bool tensor_maps = true;  // whether there is a driver that makes them
+  bool launches = true;     // else kernels are not run: what is left of a call is the host's part of it
 };
 Mode& mode();
 

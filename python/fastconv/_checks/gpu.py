@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 _DLPACK_CUDA, _DLPACK_MANAGED = 2, 13
@@ -14,6 +16,9 @@ def is_on_gpu(value: object) -> bool:
     is_cuda = getattr(value, "is_cuda", None)  # PyTorch's, and quicker than its DLPack
     if isinstance(is_cuda, bool):
         return is_cuda
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(value, getattr(cupy, "ndarray", ())):
+        return True  # asking it for its DLPack device asks the driver
     device = getattr(value, "__dlpack_device__", None)
     if device is not None and not isinstance(value, type):
         try:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -270,24 +270,54 @@ def check_shape(op: str, name: str, found: View, expected: Sequence[int]) -> Non
         raise ValueError(f"{op}: {name} must have shape {tuple(expected)}, got {found.shape}")
 
 
-def empty(op: str, like: Any, shape: Sequence[int], dtype: str = "float32") -> Any:
-    """A new array of the library and on the device of `like`."""
+def _of_cupy(device: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    cupy = importlib.import_module("cupy")
+    if cupy.cuda.Device().id == device.id:  # asking is quicker than entering
+        return cupy.empty(shape, dtype)
+    with device:
+        return cupy.empty(shape, dtype)
+
+
+def maker(
+    op: str, like: Any, shape: Sequence[int], dtype: str = "float32", order: Sequence[int] | None = None
+) -> Callable[[], Any]:
+    """What makes new arrays of the library and on the device of `like`.
+
+    `order`: the axes from the slowest to the fastest in memory, if not as in C.
+    """
     known = library(like)
     if isinstance(like, View):
         like = like.owner
     shape = tuple(shape)
-    if known == "numpy":
-        return np.empty(shape, "V2" if dtype == "bfloat16" else dtype)
-    if known == "cupy":
-        with like.device:
-            return importlib.import_module("cupy").empty(shape, dtype)
+    if order is None or tuple(order) == tuple(range(len(shape))):
+        order = None
+    memory = shape if order is None else tuple(shape[axis] for axis in order)
+    make: Callable[[], Any]
     if known == "torch":
         torch = importlib.import_module("torch")
-        return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device)
-    if hasattr(like, "__array_namespace__") and not type(like).__module__.startswith("jax"):
+        options = {"dtype": getattr(torch, dtype), "device": like.device}
+        if order is None:
+            return partial(torch.empty, shape, **options)
+        steps = dict(zip(order, c_strides(memory), strict=True))
+        return partial(torch.empty_strided, shape, tuple(steps[axis] for axis in range(len(shape))), **options)
+    if known == "numpy":
+        make = partial(np.empty, memory, "V2" if dtype == "bfloat16" else dtype)
+    elif known == "cupy":
+        make = partial(_of_cupy, like.device, memory, np.dtype(dtype))
+    elif hasattr(like, "__array_namespace__") and not type(like).__module__.startswith("jax"):
         library_of = like.__array_namespace__()
-        return library_of.empty(shape, dtype=getattr(library_of, dtype), device=like.device)
-    raise TypeError(f"{op}: pass out=, since results cannot be allocated for {type(like).__module__} arrays")
+        make = partial(library_of.empty, memory, dtype=getattr(library_of, dtype), device=like.device)
+    else:
+        raise TypeError(f"{op}: pass out=, since results cannot be allocated for {type(like).__module__} arrays")
+    if order is None:
+        return make
+    back = [order.index(axis) for axis in range(len(shape))]
+    return lambda: permute(make(), back)
+
+
+def empty(op: str, like: Any, shape: Sequence[int], dtype: str = "float32", order: Sequence[int] | None = None) -> Any:
+    """A new array; see `maker`."""
+    return maker(op, like, shape, dtype, order)()
 
 
 def from_host(op: str, like: Any, values: np.ndarray[Any, Any]) -> Any:
@@ -312,6 +342,14 @@ def permute(value: Any, axes: Sequence[int]) -> Any:
     return value.permute(*axes) if library(value) == "torch" else value.transpose(*axes)
 
 
+def check_result(op: str, out: View, shape: Sequence[int], dtype: str) -> None:
+    """Refuse an `out` that a kernel cannot write a result of this shape to, in C order."""
+    check(op, out, None, dtype, write=True)
+    if not out.contiguous:
+        raise ValueError(f"{op}: out must be C-contiguous, got strides {out.strides} (elements) for shape {out.shape}")
+    check_shape(op, "out", out, shape)
+
+
 def output(op: str, out: Any, like: Any, shape: Sequence[int], dtype: str = "float32", name: str = "out") -> Any:
     """`out` if it can take the result, or a new array."""
     if out is None:
@@ -320,12 +358,16 @@ def output(op: str, out: Any, like: Any, shape: Sequence[int], dtype: str = "flo
     return out
 
 
+def _stream_of_cupy() -> int:
+    return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
+
+
 def stream(like: Any) -> int:
     """The stream that is current in the library of `like`, as an address; 0 is the default stream."""
     known = library(like)
     owner = like.owner if isinstance(like, View) else like
     if known == "cupy":
-        number = int(importlib.import_module("cupy").cuda.get_current_stream().ptr)
+        number = _stream_of_cupy()
     elif known == "torch" and owner.is_cuda:
         number = int(importlib.import_module("torch").cuda.current_stream(owner.device).cuda_stream)
     elif known:
@@ -333,6 +375,15 @@ def stream(like: Any) -> int:
     else:
         number = (like if isinstance(like, View) else look("stream", "array", like)).ready or 0
     return _address_of_stream(number)
+
+
+def read_directly(module: Any, value: Any) -> None:
+    """Let the native module read arrays of this type itself, if it is one of PyTorch's or CuPy's own."""
+    torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
+    if torch is not None and type(value) in (torch.Tensor, torch.nn.Parameter):
+        module.read_directly(type(value), "torch", torch.is_grad_enabled)
+    elif cupy is not None and type(value) is cupy.ndarray:
+        module.read_directly(type(value), "cupy", _stream_of_cupy)
 
 
 def count(shape: Sequence[int]) -> int:

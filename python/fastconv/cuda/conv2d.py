@@ -11,6 +11,7 @@ from fastconv._checks.arguments import IntOrPair, PaddingArgument
 from fastconv.cuda import arrays, native
 from fastconv.cuda.elementwise import mask_shape
 from fastconv.cuda.launch import Launch
+from fastconv.cuda.operation import Operation, Output, Plan
 
 
 @lru_cache(maxsize=1024)
@@ -76,6 +77,36 @@ def _precision(op: str, precision: object) -> str:
     return precision or ""
 
 
+def judge_conv2d(
+    op: str,
+    input: arrays.View,
+    weight: arrays.View,
+    bias: arrays.View | None,
+    out: arrays.View | None,
+    stride: object,
+    padding: object,
+    dilation: object,
+    groups: object,
+    activation: object,
+    precision: object,
+) -> Plan:
+    x, dtype = _first(op, "input", input, 4)
+    w = arrays.view(op, "weight", weight, 4, dtype)
+    shape = geometry(op, x.shape, w.shape, stride, padding, dilation, groups)
+    if bias is not None:
+        arrays.check_shape(op, "bias", arrays.view(op, "bias", bias, 1, dtype), w.shape[:1])
+    relu = arg.activation(op, activation) == "relu"
+    how = _precision(op, precision)
+    result = output_shape(shape)
+    if out is not None:
+        arrays.check_result(op, out, result, dtype)
+    run = native.module(op).plan_conv2d_forward(shape, dtype=dtype, precision=how, relu=relu, op=op)
+    return Plan(run, (Output(result, dtype),))
+
+
+_conv2d = Operation("conv2d", ("input", "weight", "bias"), judge_conv2d)
+
+
 def conv2d(
     input: Any,
     weight: Any,
@@ -116,22 +147,7 @@ def conv2d(
     CudaError
         If there are no kernels or the launch fails.
     """
-    op = "conv2d"
-    module = native.module(op)
-    x, dtype = _first(op, "input", input, 4)
-    w = arrays.view(op, "weight", weight, 4, dtype)
-    shape = geometry(op, x.shape, w.shape, stride, padding, dilation, groups)
-    b = None if bias is None else arrays.view(op, "bias", bias, 1, dtype)
-    if b is not None:
-        arrays.check_shape(op, "bias", b, w.shape[:1])
-    relu = arg.activation(op, activation) == "relu"
-    how = _precision(op, precision)
-    result = arrays.output(op, out, input, output_shape(shape), dtype)
-    y = arrays.view(op, "out", result, 4, dtype, write=True)
-    addresses = x.address, w.address, b.address if b else 0, y.address
-    with Launch(op, x, w, b, y) as stream:
-        module.conv2d_forward_mma(shape, *addresses, dtype=dtype, precision=how, relu=relu, stream=stream)
-    return result
+    return _conv2d((input, weight, bias), out, (stride, padding, dilation, groups, activation, precision))
 
 
 def _mask(op: str, mask: Any, shape: tuple[int, ...]) -> arrays.View | None:

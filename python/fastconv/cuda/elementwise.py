@@ -10,55 +10,12 @@ from fastconv._checks import arguments as arg
 from fastconv.cuda import arrays, native
 from fastconv.cuda.arrays import View
 from fastconv.cuda.launch import Launch
+from fastconv.cuda.operation import Operation, Output, Plan
 
 
 def mask_shape(shape: tuple[int, ...]) -> tuple[int]:
     """Shape of the uint32 array with one bit per element."""
     return ((arrays.count(shape) + 31) // 32,)
-
-
-def relu(input: Any, *, mask: Any = None, out: Any = None) -> Any:
-    """Return max(input, 0); NaN stays NaN. `out` may be `input`.
-
-    Parameters
-    ----------
-    input : array on a GPU, float32, float16 or bfloat16
-    mask : array, shape (ceil(size / 32),), uint32, optional
-        Bit i % 32 of word i / 32 is set where element i passes; `relu_backward` needs it.
-    out : array of the shape of `input`, optional
-
-    Returns
-    -------
-    array of the shape of `input`
-    """
-    op = "relu"
-    module = native.module(op)
-    x = dense(op, "input", input, arrays.FLOATS)
-    result, y = output_like(op, out, x)
-    bits = None if mask is None else arrays.view(op, "mask", mask, 1, "uint32", write=True)
-    if bits is not None:
-        arrays.check_shape(op, "mask", bits, mask_shape(x.shape))
-    with Launch(op, x, bits, y) as stream:
-        module.relu_forward(
-            x.address, y.address, bits.address if bits else 0, arrays.count(x.shape), dtype=x.dtype, stream=stream
-        )
-    return result
-
-
-def relu_backward(grad_output: Any, mask: Any, *, out: Any = None) -> Any:
-    """Return grad_output where the bit of `mask` is set, and 0 elsewhere. `out` may be `grad_output`."""
-    op = "relu_backward"
-    module = native.module(op)
-    gy = arrays.view_floats(op, "grad_output", grad_output)
-    bits = arrays.view(op, "mask", mask, 1, "uint32")
-    arrays.check_shape(op, "mask", bits, mask_shape(gy.shape))
-    result = arrays.output(op, out, grad_output, gy.shape, gy.dtype)
-    gx = arrays.view(op, "out", result, None, gy.dtype, write=True)
-    with Launch(op, gy, bits, gx) as stream:
-        module.relu_backward(
-            gy.address, bits.address, gx.address, arrays.count(gy.shape), dtype=gy.dtype, stream=stream
-        )
-    return result
 
 
 def same_order(op: str, first: View, name: str, value: Any, write: bool = False) -> View:
@@ -82,12 +39,76 @@ def dense(op: str, name: str, value: Any, dtypes: tuple[str, ...] = ("float32",)
 def output_like(op: str, out: Any, first: View) -> tuple[Any, View]:
     """`out`, or a new array that lies in memory as the input does."""
     if out is None:
-        order = arrays.memory_order(first)
-        assert order is not None
-        out = arrays.empty(op, first, [first.shape[axis] for axis in order], first.dtype)
-        if order != tuple(range(len(order))):
-            out = arrays.permute(out, [order.index(axis) for axis in range(len(order))])
+        out = arrays.empty(op, first, first.shape, first.dtype, arrays.memory_order(first))
     return out, same_order(op, first, "out", out, write=True)
+
+
+def _like(op: str, x: View, out: View | None) -> tuple[Output]:
+    """The result of an operation on each element."""
+    if out is not None:
+        same_order(op, x, "out", out, write=True)
+    return (Output(x.shape, x.dtype, arrays.memory_order(x)),)
+
+
+def judge_relu(op: str, input: View, mask: View | None, out: View | None) -> Plan:
+    x = dense(op, "input", input, arrays.FLOATS)
+    results = _like(op, x, out)
+    if mask is not None:
+        bits = arrays.view(op, "mask", mask, 1, "uint32", write=True)
+        arrays.check_shape(op, "mask", bits, mask_shape(x.shape))
+    return Plan(native.module(op).plan_relu(arrays.count(x.shape), dtype=x.dtype), results)
+
+
+def judge_add(op: str, input: View, other: View, out: View | None) -> Plan:
+    x = dense(op, "input", input, arrays.FLOATS)
+    same_order(op, x, "other", other)
+    results = _like(op, x, out)
+    return Plan(native.module(op).plan_add(arrays.count(x.shape), dtype=x.dtype), results)
+
+
+def judge_relu_backward_output(op: str, grad_output: View, output: View, out: View | None) -> Plan:
+    gy = dense(op, "grad_output", grad_output, arrays.FLOATS)
+    same_order(op, gy, "output", output)
+    results = _like(op, gy, out)
+    return Plan(native.module(op).plan_relu_backward_output(arrays.count(gy.shape), dtype=gy.dtype), results)
+
+
+_relu = Operation("relu", ("input", "mask"), judge_relu)
+_add = Operation("add", ("input", "other"), judge_add)
+_relu_backward_output = Operation("relu_backward", ("grad_output", "output"), judge_relu_backward_output)
+
+
+def relu(input: Any, *, mask: Any = None, out: Any = None) -> Any:
+    """Return max(input, 0); NaN stays NaN. `out` may be `input`.
+
+    Parameters
+    ----------
+    input : array on a GPU, float32, float16 or bfloat16
+    mask : array, shape (ceil(size / 32),), uint32, optional
+        Bit i % 32 of word i / 32 is set where element i passes; `relu_backward` needs it.
+    out : array of the shape of `input`, optional
+
+    Returns
+    -------
+    array of the shape of `input`
+    """
+    return _relu((input, mask), out, ())
+
+
+def relu_backward(grad_output: Any, mask: Any, *, out: Any = None) -> Any:
+    """Return grad_output where the bit of `mask` is set, and 0 elsewhere. `out` may be `grad_output`."""
+    op = "relu_backward"
+    module = native.module(op)
+    gy = arrays.view_floats(op, "grad_output", grad_output)
+    bits = arrays.view(op, "mask", mask, 1, "uint32")
+    arrays.check_shape(op, "mask", bits, mask_shape(gy.shape))
+    result = arrays.output(op, out, grad_output, gy.shape, gy.dtype)
+    gx = arrays.view(op, "out", result, None, gy.dtype, write=True)
+    with Launch(op, gy, bits, gx) as stream:
+        module.relu_backward(
+            gy.address, bits.address, gx.address, arrays.count(gy.shape), dtype=gy.dtype, stream=stream
+        )
+    return result
 
 
 def add(input: Any, other: Any, *, out: Any = None) -> Any:
@@ -103,28 +124,12 @@ def add(input: Any, other: Any, *, out: Any = None) -> Any:
     -------
     array of the shape and memory order of `input`
     """
-    op = "add"
-    module = native.module(op)
-    a = dense(op, "input", input, arrays.FLOATS)
-    b = same_order(op, a, "other", other)
-    result, y = output_like(op, out, a)
-    with Launch(op, a, b, y) as stream:
-        module.add(a.address, b.address, y.address, arrays.count(a.shape), dtype=a.dtype, stream=stream)
-    return result
+    return _add((input, other), out, ())
 
 
 def relu_backward_output(grad_output: Any, output: Any, *, out: Any = None) -> Any:
     """Return grad_output where `output`, what `relu` returned, is positive or NaN, and 0 elsewhere."""
-    op = "relu_backward"
-    module = native.module(op)
-    gy = dense(op, "grad_output", grad_output, arrays.FLOATS)
-    value = same_order(op, gy, "output", output)
-    result, gx = output_like(op, out, gy)
-    with Launch(op, gy, value, gx) as stream:
-        module.relu_backward_output(
-            gy.address, value.address, gx.address, arrays.count(gy.shape), dtype=gy.dtype, stream=stream
-        )
-    return result
+    return _relu_backward_output((grad_output, output), out, ())
 
 
 def dropout(input: Any, p: float = 0.5, *, seed: int, offset: int = 0, counter: Any = None, out: Any = None) -> Any:

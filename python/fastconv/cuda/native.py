@@ -11,6 +11,7 @@ from fastconv.cuda.error import CudaError
 
 _module: ModuleType | None = None
 _why_not = ""
+calls: dict[Any, Any] = {}  # of each `Operation`, in this module
 _has_device = False  # once seen, not asked for again at every call
 
 
@@ -30,6 +31,7 @@ def use(module: ModuleType | None) -> None:
     """Run kernels in this module from now on; None goes back to the own one."""
     global _module, _why_not, _has_device
     _module, _why_not, _has_device = module, "", False
+    calls.clear()
 
 
 def module(op: str) -> Any:

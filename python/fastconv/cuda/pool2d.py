@@ -9,7 +9,9 @@ from typing import Any
 from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import IntOrPair, PaddingArgument
 from fastconv.cuda import arrays, native
+from fastconv.cuda.arrays import View
 from fastconv.cuda.launch import Launch
+from fastconv.cuda.operation import Operation, Output, Plan
 
 
 @lru_cache(maxsize=1024)
@@ -56,6 +58,10 @@ def output_shape(shape: Any) -> tuple[int, int, int, int]:
     return n, oh, ow, c
 
 
+def _image_window(op: str, shape: tuple[int, ...]) -> Any:
+    return geometry(op, shape, shape[1:3], None, 0, 1, False)
+
+
 def _divisor(op: str, divisor_override: object) -> int:
     """0 stands for none in the native module."""
     if divisor_override is None:
@@ -66,35 +72,78 @@ def _divisor(op: str, divisor_override: object) -> int:
     return divisor
 
 
-def _max_forward(
-    op: str, shape: Any, input: Any, return_indices: object, taps: Any, positive_only: object, out: Any
-) -> Any:
-    x = arrays.view_floats(op, "input", input, 4)
+def _plan_max(
+    op: str,
+    x: View,
+    shape: Any,
+    taps: View | None,
+    out: View | None,
+    return_indices: object,
+    positive_only: object,
+) -> Plan:
     expected = output_shape(shape)
-    result = arrays.output(op, out, input, expected, x.dtype)
-    y = arrays.view(op, "out", result, 4, x.dtype, write=True)
-    indices, flat, bytes_ = None, None, None
+    if out is not None:
+        arrays.check_result(op, out, expected, x.dtype)
+    results = [Output(expected, x.dtype)]
     if arg.flag(op, "return_indices", return_indices):
         if taps is not None:
             raise ValueError(f"{op}: return_indices must be False where taps are given, got True")
-        indices = arrays.empty(op, input, expected, "int32")
-        flat = arrays.view(op, "indices", indices, 4, "int32", write=True)
+        results.append(Output(expected, "int32"))
     elif taps is not None:
-        bytes_ = arrays.view(op, "taps", taps, 4, "uint8", write=True)
-        arrays.check_shape(op, "taps", bytes_, expected)
+        arrays.check_shape(op, "taps", arrays.view(op, "taps", taps, 4, "uint8", write=True), expected)
     positive = arg.flag(op, "positive_only", positive_only)
-    with Launch(op, x, y, flat, bytes_) as stream:
-        native.module(op).max_pool2d_forward(
-            shape,
-            x.address,
-            y.address,
-            indices=flat.address if flat else 0,
-            taps=bytes_.address if bytes_ else 0,
-            positive_only=positive,
-            dtype=x.dtype,
-            stream=stream,
-        )
-    return result if indices is None else (result, indices)
+    run = native.module(op).plan_max_pool2d_forward(shape, positive_only=positive, dtype=x.dtype, op=op)
+    return Plan(run, tuple(results))
+
+
+def judge_max_pool2d(op: str, input: View, taps: View | None, out: View | None, *options: Any) -> Plan:
+    """`options`: kernel_size, stride, padding, dilation, ceil_mode, return_indices, positive_only."""
+    *window, return_indices, positive_only = options
+    x = arrays.view_floats(op, "input", input, 4)
+    return _plan_max(op, x, geometry(op, x.shape, *window), taps, out, return_indices, positive_only)
+
+
+def judge_global_max_pool2d(
+    op: str, input: View, taps: View | None, out: View | None, return_indices: object, positive_only: object
+) -> Plan:
+    x = arrays.view_floats(op, "input", input, 4)
+    return _plan_max(op, x, _image_window(op, x.shape), taps, out, return_indices, positive_only)
+
+
+def _plan_avg(op: str, x: View, shape: Any, out: View | None, include_pad: bool, divisor: int) -> Plan:
+    expected = output_shape(shape)
+    if out is not None:
+        arrays.check_result(op, out, expected, x.dtype)
+    options = {"count_include_pad": include_pad, "divisor_override": divisor, "dtype": x.dtype, "op": op}
+    return Plan(native.module(op).plan_avg_pool2d_forward(shape, **options), (Output(expected, x.dtype),))
+
+
+def judge_avg_pool2d(
+    op: str,
+    input: View,
+    out: View | None,
+    kernel_size: object,
+    stride: object,
+    padding: object,
+    ceil_mode: object,
+    count_include_pad: object,
+    divisor_override: object,
+) -> Plan:
+    x = arrays.view_floats(op, "input", input, 4)
+    shape = geometry(op, x.shape, kernel_size, stride, padding, 1, ceil_mode)
+    include_pad = arg.flag(op, "count_include_pad", count_include_pad)
+    return _plan_avg(op, x, shape, out, include_pad, _divisor(op, divisor_override))
+
+
+def judge_global_avg_pool2d(op: str, input: View, out: View | None) -> Plan:
+    x = arrays.view_floats(op, "input", input, 4)
+    return _plan_avg(op, x, _image_window(op, x.shape), out, True, 0)
+
+
+_max_pool2d = Operation("max_pool2d", ("input", "taps"), judge_max_pool2d)
+_avg_pool2d = Operation("avg_pool2d", ("input",), judge_avg_pool2d)
+_global_max_pool2d = Operation("global_max_pool2d", ("input", "taps"), judge_global_max_pool2d)
+_global_avg_pool2d = Operation("global_avg_pool2d", ("input",), judge_global_avg_pool2d)
 
 
 def _max_backward(op: str, shape: Any, grad_output: Any, indices: Any, out: Any) -> Any:
@@ -115,23 +164,7 @@ def _max_backward(op: str, shape: Any, grad_output: Any, indices: Any, out: Any)
             taps=places.address if kind == "uint8" else 0,
             grad_input=gx.address,
             dtype=gy.dtype,
-            stream=stream,
-        )
-    return result
-
-
-def _avg_forward(op: str, shape: Any, input: Any, include_pad: bool, divisor: int, out: Any) -> Any:
-    x = arrays.view_floats(op, "input", input, 4)
-    result = arrays.output(op, out, input, output_shape(shape), x.dtype)
-    y = arrays.view(op, "out", result, 4, x.dtype, write=True)
-    with Launch(op, x, y) as stream:
-        native.module(op).avg_pool2d_forward(
-            shape,
-            x.address,
-            y.address,
-            count_include_pad=include_pad,
-            divisor_override=divisor,
-            dtype=x.dtype,
+            op=op,
             stream=stream,
         )
     return result
@@ -151,6 +184,7 @@ def _avg_backward(op: str, shape: Any, grad_output: Any, include_pad: bool, divi
             count_include_pad=include_pad,
             divisor_override=divisor,
             dtype=gy.dtype,
+            op=op,
             stream=stream,
         )
     return result
@@ -198,10 +232,8 @@ def max_pool2d(
     CudaError
         If there are no kernels or the launch fails.
     """
-    op = "max_pool2d"
-    x = arrays.view_floats(op, "input", input, 4)
-    shape = geometry(op, x.shape, kernel_size, stride, padding, dilation, ceil_mode)
-    return _max_forward(op, shape, input, return_indices, taps, positive_only, out)
+    options = (kernel_size, stride, padding, dilation, ceil_mode, return_indices, positive_only)
+    return _max_pool2d((input, taps), out, options)
 
 
 def max_pool2d_backward(
@@ -239,11 +271,8 @@ def avg_pool2d(
     out: Any = None,
 ) -> Any:
     """Mean of each window; arguments as for `fastconv.ops.avg_pool2d`, arrays as for `max_pool2d` here."""
-    op = "avg_pool2d"
-    x = arrays.view_floats(op, "input", input, 4)
-    shape = geometry(op, x.shape, kernel_size, stride, padding, 1, ceil_mode)
-    include_pad = arg.flag(op, "count_include_pad", count_include_pad)
-    return _avg_forward(op, shape, input, include_pad, _divisor(op, divisor_override), out)
+    options = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _avg_pool2d((input,), out, options)
 
 
 def avg_pool2d_backward(
@@ -266,15 +295,9 @@ def avg_pool2d_backward(
     return _avg_backward(op, shape, grad_output, include_pad, _divisor(op, divisor_override), out)
 
 
-def _image_window(op: str, shape: tuple[int, ...]) -> Any:
-    return geometry(op, shape, shape[1:3], None, 0, 1, False)
-
-
 def global_avg_pool2d(input: Any, *, out: Any = None) -> Any:
     """Mean of each image's channels, of shape (N, 1, 1, C)."""
-    op = "global_avg_pool2d"
-    shape = _image_window(op, arrays.view_floats(op, "input", input, 4).shape)
-    return _avg_forward(op, shape, input, True, 0, out)
+    return _global_avg_pool2d((input,), out, ())
 
 
 def global_avg_pool2d_backward(grad_output: Any, input_shape: Sequence[int], *, out: Any = None) -> Any:
@@ -288,9 +311,7 @@ def global_max_pool2d(
     input: Any, return_indices: bool = False, *, taps: Any = None, positive_only: bool = False, out: Any = None
 ) -> Any:
     """Maximum of each image's channels, of shape (N, 1, 1, C); see `max_pool2d`."""
-    op = "global_max_pool2d"
-    shape = _image_window(op, arrays.view_floats(op, "input", input, 4).shape)
-    return _max_forward(op, shape, input, return_indices, taps, positive_only, out)
+    return _global_max_pool2d((input, taps), out, (return_indices, positive_only))
 
 
 def global_max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Sequence[int], *, out: Any = None) -> Any:

@@ -11,7 +11,14 @@ from typing import Any
 
 from fastconv._checks.gpu import is_on_gpu
 
+_gpu: Any = None  # the module, once it was wanted
+
 
 def gpu_ops(value: object) -> Any:
     """The operations on GPU arrays if `value` is one, else None."""
-    return importlib.import_module("fastconv.ops.gpu") if is_on_gpu(value) else None
+    global _gpu
+    if not is_on_gpu(value):
+        return None
+    if _gpu is None:
+        _gpu = importlib.import_module("fastconv.ops.gpu")
+    return _gpu

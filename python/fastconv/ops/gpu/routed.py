@@ -9,7 +9,8 @@ nothing. Weights (O, C, KH, KW) and their gradients obey the same rule.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import fastconv.cuda as kernels
@@ -17,8 +18,16 @@ from fastconv._checks import arguments as arg
 from fastconv._config import config
 from fastconv.cuda import arrays, elementwise, native
 from fastconv.cuda.arrays import View
+from fastconv.cuda.conv2d import judge_conv2d
 from fastconv.cuda.launch import Launch
 from fastconv.cuda.loss import cross_entropy
+from fastconv.cuda.operation import Operation, Output, Plan
+from fastconv.cuda.pool2d import (
+    judge_avg_pool2d,
+    judge_global_avg_pool2d,
+    judge_global_max_pool2d,
+    judge_max_pool2d,
+)
 from fastconv.ops.slow_path import refuse
 
 ITEM_BYTES = {"float32": 4, "int32": 4, "uint32": 4, "float16": 2, "bfloat16": 2}
@@ -81,15 +90,20 @@ def _four(op: str, name: str, value: Any) -> View:
     return array
 
 
-def images(op: str, name: str, value: Any, layout: str) -> tuple[View, bool]:
-    """(N, H, W, C) in memory, and whether it came as one image."""
-    array = arrays.look(op, name, value)
+def _batch(op: str, array: View) -> tuple[View, bool]:
+    """Four dimensions, and whether it came as one image."""
     single = len(array.shape) == 3
     if single:
         step = max(size * stride for size, stride in zip(array.shape, array.strides, strict=True))
         array = array._replace(shape=(1, *array.shape), strides=(step, *array.strides))
     elif len(array.shape) != 4:
-        raise ValueError(f"{op}: {name} must have 4 dimensions, or 3 for a batch of one, got shape {array.shape}")
+        raise ValueError(f"{op}: {array.name} must have 4 dimensions, or 3 for a batch of one, got shape {array.shape}")
+    return array, single
+
+
+def images(op: str, name: str, value: Any, layout: str) -> tuple[View, bool]:
+    """(N, H, W, C) in memory, and whether it came as one image."""
+    array, single = _batch(op, arrays.look(op, name, value))
     return _nhwc(op, array, layout), single
 
 
@@ -147,21 +161,68 @@ def only_auto(op: str, algo: str) -> None:
         raise ValueError(f"{op}: algo must be 'auto' or 'direct' for arrays on a GPU, got 'winograd'")
 
 
+def _as_it_lies(
+    op: str, judge: Callable[..., Plan], order: str, given: Sequence[View | None], *options: Any
+) -> Plan | None:
+    """The plan of the kernels' own judge, for the caller's layout; None where something must be converted.
+
+    `given`: the first array, those that are no images, and `out`, as that judge wants them.
+    """
+    first, *rest, out = given
+    assert first is not None
+    batch, single = _batch(op, first)
+    x = batch if order == "NHWC" else _channels_last(batch)
+    into = Result(op, out, order, single)
+    if x is None or into.planes is not None:
+        return None
+    plan = judge(op, x, *rest, into.direct, *options)
+    return plan._replace(results=tuple(_shown(result, order, single) for result in plan.results))
+
+
+def _shown(result: Output, order: str, single: bool) -> Output:
+    """An output (N, H, W, C) as the caller sees it."""
+    n, h, w, c = result.shape
+    shape: tuple[int, ...] = (n, c, h, w) if order == "NCHW" else result.shape
+    axes: tuple[int, ...] = (0, 2, 3, 1) if order == "NCHW" else (0, 1, 2, 3)
+    if single:
+        shape, axes = shape[1:], tuple(axis - 1 for axis in axes[1:])
+    return Output(shape, result.dtype, axes)
+
+
 # Convolution
+
+
+def _judge_conv2d(
+    op: str, x: View, weight: View, bias: View | None, out: View | None, layout: str, algo: str, *options: Any
+) -> Plan | None:
+    order = arg.layout(op, layout)
+    only_auto(op, algo)
+    w = _channels_last(_four(op, "weight", weight))
+    return None if w is None else _as_it_lies(op, judge_conv2d, order, (x, w, bias, out), *options)
+
+
+_conv2d = Operation("conv2d", ("input", "weight", "bias"), _judge_conv2d)
 
 
 def conv2d(
     input: Any,
     weight: Any,
     bias: Any,
-    *geometry: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    *,
     layout: str,
     activation: str | None,
     algo: str,
     precision: str | None,
     out: Any,
 ) -> Any:
-    """`geometry`: stride, padding, dilation, groups."""
+    geometry = stride, padding, dilation, groups
+    done = _conv2d((input, weight, bias), out, (layout, algo, *geometry, activation, precision))
+    if done is not None:
+        return done
     op = "conv2d"
     order = arg.layout(op, layout)
     only_auto(op, algo)
@@ -254,14 +315,22 @@ def _rows_out(op: str, out: Any, like: View, shape: tuple[int, ...]) -> tuple[An
     return result, arrays.view(op, "out", result, write=True).reshaped(rows[0], 1, 1, rows[1])
 
 
-def linear(input: Any, weight: Any, bias: Any, *, activation: str | None, out: Any) -> Any:
-    op = "linear"
+def _judge_linear(op: str, input: View, weight: View, bias: View | None, out: View | None, activation: object) -> Plan:
     (x, single), w = _rows(op, "input", input), _matrix(op, weight)
     if w.shape[3] != x.shape[3]:
         raise ValueError(f"{op}: weight must have shape (OUT, IN) with IN={x.shape[3]}, got {(w.shape[0], w.shape[3])}")
-    result, y = _rows_out(op, out, x, (x.shape[0], w.shape[0])[single:])
-    kernels.conv2d(x, w, bias, activation=activation, out=y)
-    return result
+    shape = (x.shape[0], w.shape[0])[single:]
+    if out is not None:
+        arrays.check_result(op, out, shape, x.dtype)
+    plan = judge_conv2d(op, x, w, bias, None, 1, 0, 1, 1, activation, None)
+    return plan._replace(results=(Output(shape, x.dtype),))
+
+
+_linear = Operation("linear", ("input", "weight", "bias"), _judge_linear)
+
+
+def linear(input: Any, weight: Any, bias: Any, *, activation: str | None, out: Any) -> Any:
+    return _linear((input, weight, bias), out, (activation,))
 
 
 def linear_backward_input(weight: Any, grad_output: Any, *, out: Any) -> Any:
@@ -294,12 +363,33 @@ def linear_backward_bias(grad_output: Any, *, out: Any) -> Any:
 # Pooling
 
 
-def _pool(op: str, input: Any, *window: Any, layout: str, out: Any, **options: Any) -> Any:
-    order = arg.layout(op, layout)
-    x, single = images(op, "input", input, order)
+def _judge_max(
+    judge: Callable[..., Plan], op: str, x: View, taps: None, out: View | None, layout: str, *window: Any
+) -> Plan | None:
+    return _as_it_lies(op, judge, arg.layout(op, layout), (x, taps, out), *window, False)
+
+
+def _judge_avg(
+    judge: Callable[..., Plan], op: str, x: View, out: View | None, layout: str, *window: Any
+) -> Plan | None:
+    return _as_it_lies(op, judge, arg.layout(op, layout), (x, out), *window)
+
+
+_max_pool2d = Operation("max_pool2d", ("input", "taps"), partial(_judge_max, judge_max_pool2d))
+_avg_pool2d = Operation("avg_pool2d", ("input",), partial(_judge_avg, judge_avg_pool2d))
+_global_max_pool2d = Operation("global_max_pool2d", ("input", "taps"), partial(_judge_max, judge_global_max_pool2d))
+_global_avg_pool2d = Operation("global_avg_pool2d", ("input",), partial(_judge_avg, judge_global_avg_pool2d))
+
+
+def _pool(operation: Operation, inputs: tuple[Any, ...], *window: Any, layout: str, out: Any) -> Any:
+    done = operation(inputs, out, (layout, *window))
+    if done is not None:
+        return done
+    op, order = operation.op, arg.layout(operation.op, layout)
+    x, single = images(op, "input", inputs[0], order)
     result = Result(op, out, order, single)
-    found = getattr(kernels, op)(x, *window, out=result.direct, **options)
-    if isinstance(found, View) or not isinstance(found, tuple):  # a View, which is a tuple, stands for `out`
+    found = getattr(kernels, op)(x, *window, out=result.direct)
+    if type(found) is not tuple:  # a View is one, too
         return result.finish(found)
     return result.finish(found[0]), Result(op, None, order, single).finish(found[1])
 
@@ -317,7 +407,7 @@ def _pool_backward(
 
 
 def max_pool2d(input: Any, *window: Any, layout: str, out: Any) -> Any:
-    return _pool("max_pool2d", input, *window, layout=layout, out=out)
+    return _pool(_max_pool2d, (input, None), *window, layout=layout, out=out)
 
 
 def max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Any, *window: Any, layout: str, out: Any) -> Any:
@@ -325,7 +415,7 @@ def max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Any, *windo
 
 
 def avg_pool2d(input: Any, *window: Any, layout: str, out: Any) -> Any:
-    return _pool("avg_pool2d", input, *window, layout=layout, out=out)
+    return _pool(_avg_pool2d, (input,), *window, layout=layout, out=out)
 
 
 def avg_pool2d_backward(grad_output: Any, input_shape: Any, *window: Any, layout: str, out: Any) -> Any:
@@ -333,7 +423,7 @@ def avg_pool2d_backward(grad_output: Any, input_shape: Any, *window: Any, layout
 
 
 def global_avg_pool2d(input: Any, *, layout: str, out: Any) -> Any:
-    return _pool("global_avg_pool2d", input, layout=layout, out=out)
+    return _pool(_global_avg_pool2d, (input,), layout=layout, out=out)
 
 
 def global_avg_pool2d_backward(grad_output: Any, input_shape: Any, *, layout: str, out: Any) -> Any:
@@ -341,7 +431,7 @@ def global_avg_pool2d_backward(grad_output: Any, input_shape: Any, *, layout: st
 
 
 def global_max_pool2d(input: Any, return_indices: bool, *, layout: str, out: Any) -> Any:
-    return _pool("global_max_pool2d", input, return_indices, layout=layout, out=out)
+    return _pool(_global_max_pool2d, (input, None), return_indices, layout=layout, out=out)
 
 
 def global_max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Any, *, layout: str, out: Any) -> Any:
