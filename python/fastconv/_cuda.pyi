@@ -49,6 +49,12 @@ def set_emulation(
     """Of the emulator only: when asynchronous copies land, the order of threads and blocks, an error of every launch,
     which GPU it is, whether its driver makes tensor maps, and whether kernels run at all."""
 
+def start_counting() -> None:
+    """Of the emulator only: count accesses to memory from here on."""
+
+def stop_counting() -> list[tuple[str, int, bool, bool, int, int, int]]:
+    """Of the emulator only: file, line, shared or global, store or load, requests, what they needed and the least."""
+
 def emulate_stream(device: int) -> int:
     """Of the emulator only: a new stream of this device."""
 
