@@ -41,10 +41,13 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/group_norm.cu
     csrc/cuda/images.cu
     csrc/cuda/loss.cu
+    csrc/cuda/lp_pool2d.cu
     csrc/cuda/max_pool2d.cu
     csrc/cuda/mma_probe.cu
     csrc/cuda/optimizer.cu
+    csrc/cuda/pad2d.cu
     csrc/cuda/pair_loss.cu
+    csrc/cuda/places.cu
     csrc/cuda/stem_conv2d.cu
     csrc/cuda/stem_conv2d_backward_weight.cu
     csrc/cuda/streams.cu
@@ -64,6 +67,7 @@ set(FASTCONV_CUDA_BINDINGS
     csrc/cuda/bindings/bind_conv2d_backward.cpp
     csrc/cuda/bindings/bind_conv2d_mma.cpp
     csrc/cuda/bindings/bind_elementwise.cpp
+    csrc/cuda/bindings/bind_images.cpp
     csrc/cuda/bindings/bind_layers.cpp
     csrc/cuda/bindings/bind_hopper.cpp
     csrc/cuda/bindings/bind_loss.cpp

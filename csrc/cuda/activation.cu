@@ -70,6 +70,13 @@ void softmax_backward(const float* grad_output, const float* output, float* grad
          Elements{rows * classes});
 }
 
+void softmax_columns(const float* input, const float* saved, float* output, std::int64_t outer, std::int64_t classes,
+                     std::int64_t inner, Stream stream) {
+  launch({"softmax_columns", ceil_div(outer * inner, kElementwiseThreads), kElementwiseThreads, 0, stream},
+         softmax_columns_kernel, SoftmaxColumnsParams{input, saved, output, outer, classes, inner},
+         Elements{outer * classes * inner});
+}
+
 void fill_int64(std::int64_t* output, std::int64_t value, std::int64_t count, Stream stream) {
   launch({"fill_int64", ceil_div(count, kElementwiseThreads), kElementwiseThreads, 0, stream}, fill_int64_kernel,
          FillInt64Params{output, value, count}, Elements{count});

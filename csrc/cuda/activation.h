@@ -36,6 +36,10 @@ void softmax_forward(const float* input, float* output, std::int64_t rows, std::
 void softmax_backward(const float* grad_output, const float* output, float* grad_input, std::int64_t rows,
                       std::int64_t classes, Stream stream);
 
+// The same of (outer, classes, inner), over the classes; forward: without `saved`, the output, which backward reads.
+void softmax_columns(const float* input, const float* saved, float* output, std::int64_t outer, std::int64_t classes,
+                     std::int64_t inner, Stream stream);
+
 // count numbers, all the same: what changes from step to step, written before a captured graph runs.
 void fill_int64(std::int64_t* output, std::int64_t value, std::int64_t count, Stream stream);
 

@@ -38,6 +38,14 @@ void pair_loss(const PairLossParams& p, Stream stream) {
   launch({"pair_loss_sum", 1, kPairThreads, kSumBytes, stream}, pair_loss_sum_kernel, q, Elements{p.count});
 }
 
+void total_variation(const TotalVariationParams& p, Stream stream) {
+  const std::int64_t blocks = blocks_of(p.p.count);
+  launch({"total_variation", blocks, kPairThreads, kSumBytes, stream}, total_variation_kernel,
+         TotalVariationLaunch{p, static_cast<std::int32_t>(blocks)}, Elements{p.p.count});
+  launch({"pair_loss_sum", 1, kPairThreads, kSumBytes, stream}, pair_loss_sum_kernel,
+         PairLossLaunch{p.p, static_cast<std::int32_t>(blocks)}, Elements{p.p.count});
+}
+
 void clip_factor(const float* squares, std::int64_t count, double limit, float* factor, Stream stream) {
   launch({"clip_factor", 1, kPairThreads, kSumBytes, stream}, clip_factor_kernel,
          ClipFactorParams{squares, count, limit, factor}, Elements{count});

@@ -28,6 +28,14 @@ struct PairLossParams {
 std::int64_t pair_loss_workspace_bytes(std::int64_t count);
 void pair_loss(const PairLossParams& p, Stream stream);
 
+// Of images (n, h, w, c), without a target: |x[i + 1, j] - x[i, j]| + |x[i, j + 1] - x[i, j]|, formula of
+// losses/images.py. Workspace, sums and scales as of a pair loss.
+struct TotalVariationParams {
+  PairLossParams p;  // input, grad, partial, loss, count and scales
+  std::int64_t h, w, c;
+};
+void total_variation(const TotalVariationParams& p, Stream stream);
+
 // factor = limit / sqrt(sum of squares), or 1 where the root is at most limit.
 void clip_factor(const float* squares, std::int64_t count, double limit, float* factor, Stream stream);
 // array *= *factor

@@ -603,6 +603,48 @@ _Steps = tuple[int, int, int]
 def strided_copy(input: int, output: int, shape: _Shape4, from_steps: _Steps, to_steps: _Steps, *, stream: int) -> None:
     """(n, h, w, c) with contiguous channels; steps of images, rows and pixels in elements."""
 
+def pad2d(
+    input: int, output: int, shape: _Shape4, rows: _Shape2, columns: _Shape2, *, mode: str, backward: bool, stream: int
+) -> None:
+    """`shape` of the images; (top, bottom) and (left, right); backward adds up the copies of each pixel."""
+
+def pixel_shuffle(few: int, many: int, shape: _Shape4, factor: int, *, back: bool, stream: int) -> None:
+    """few (n, h, w, c * factor**2) to many (n, h * factor, w * factor, c), or back; `shape` is (n, h, w, c)."""
+
+def adaptive_max_pool2d(
+    input: int, output: int, places: int, shape: _Shape4, size: _Shape2, *, backward: bool, stream: int
+) -> None:
+    """Bins of (n, h, w, c); places are int32. Backward takes and gives gradients."""
+
+def scatter_planes(
+    values: int, places: int, planes: int, n: int, channels: int, pixels: int, plane: int, *, stream: int
+) -> None:
+    """planes = values at their places, the last of equal ones, else 0."""
+
+def gather_planes(
+    values: int, places: int, planes: int, n: int, channels: int, pixels: int, plane: int, *, stream: int
+) -> None:
+    """values = planes at the places."""
+
+def norm_power(step: str, input: int, saved: int, output: int, count: int, *, p: float, stream: int) -> None:
+    """power, root, root_back, power_back: what Lp pooling does around a sum."""
+
+def softmax_columns(input: int, saved: int, output: int, outer: int, classes: int, inner: int, *, stream: int) -> None:
+    """Softmax of (outer, classes, inner) over the classes; backward where `saved`, its output, is given."""
+
+def total_variation(
+    input: int,
+    grad: int,
+    shape: _Shape4,
+    workspace: int,
+    workspace_bytes: int,
+    loss: int,
+    *,
+    grad_scale: float,
+    loss_scale: float,
+    stream: int,
+) -> None: ...
+
 _Table = tuple[bytes, bytes, bytes]
 
 def resample2d_tables(

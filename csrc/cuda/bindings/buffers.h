@@ -64,6 +64,7 @@ void bind_shapes(py::module_& m);
 void bind_conv2d_backward(py::module_& m);
 void bind_conv2d_mma(py::module_& m);
 void bind_elementwise(py::module_& m);
+void bind_images(py::module_& m);
 void bind_layers(py::module_& m);
 void bind_hopper(py::module_& m);
 void bind_loss(py::module_& m);

@@ -9,6 +9,7 @@ PYBIND11_MODULE(FASTCONV_CUDA_MODULE, m, pybind11::mod_gil_not_used()) {
   fastconv::cuda::bind_conv2d_backward(m);
   fastconv::cuda::bind_conv2d_mma(m);
   fastconv::cuda::bind_elementwise(m);
+  fastconv::cuda::bind_images(m);
   fastconv::cuda::bind_layers(m);
   fastconv::cuda::bind_hopper(m);
   fastconv::cuda::bind_loss(m);

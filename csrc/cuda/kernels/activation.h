@@ -206,5 +206,33 @@ static FASTCONV_KERNEL softmax_backward_kernel(SoftmaxParams p) {
   for (std::int64_t c = lane(); c < p.classes; c += 32) p.output[row * p.classes + c] = y[c] * (gy[c] - sum);
 }
 
+// (outer, classes, inner): a thread has the classes of one outer and inner place, whose neighbours read beside it.
+struct SoftmaxColumnsParams {
+  const float* input;  // backward: the gradient of the output
+  const float* saved;  // backward alone: the output
+  float* output;
+  std::int64_t outer, classes, inner;
+};
+
+static FASTCONV_KERNEL softmax_columns_kernel(FASTCONV_GRID_CONSTANT const SoftmaxColumnsParams p) {
+  const std::int64_t number = static_cast<std::int64_t>(block_x()) * kElementwiseThreads + thread_x();
+  if (number >= p.outer * p.inner) return;
+  const std::int64_t first = number / p.inner * p.classes * p.inner + number % p.inner;
+  const std::int64_t end = first + p.classes * p.inner;
+  float sum = 0;
+  if (p.saved) {
+    for (std::int64_t at = first; at < end; at += p.inner) sum = multiply_add(p.input[at], p.saved[at], sum);
+    for (std::int64_t at = first; at < end; at += p.inner) p.output[at] = p.saved[at] * (p.input[at] - sum);
+    return;
+  }
+  float most = p.input[first];
+  for (std::int64_t at = first; at < end; at += p.inner) most = p.input[at] > most ? p.input[at] : most;
+  for (std::int64_t at = first; at < end; at += p.inner) {
+    const float e = exponential(p.input[at] - most);
+    p.output[at] = e, sum += e;
+  }
+  for (std::int64_t at = first; at < end; at += p.inner) p.output[at] /= sum;
+}
+
 }  // namespace cuda
 }  // namespace fastconv

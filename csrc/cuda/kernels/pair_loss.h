@@ -95,6 +95,39 @@ static FASTCONV_KERNEL pair_loss_sum_kernel(PairLossLaunch q) {
   if (thread_x() == 0) *q.p.loss = static_cast<float>(sum * q.p.loss_scale);
 }
 
+struct TotalVariationLaunch {
+  TotalVariationParams q;
+  std::int32_t blocks;
+};
+
+FASTCONV_DEVICE float sign_of(float d) { return d > 0 ? 1.0f : d < 0 ? -1.0f : d; }  // NaN stays
+
+// A pixel counts the differences behind it, and its gradient takes those before it, too.
+static FASTCONV_KERNEL total_variation_kernel(FASTCONV_GRID_CONSTANT const TotalVariationLaunch launch) {
+  const TotalVariationParams& q = launch.q;
+  const std::int64_t line = q.w * q.c;
+  double sum = 0;
+  for (std::int64_t at = static_cast<std::int64_t>(block_x()) * kPairThreads + thread_x(); at < q.p.count;
+       at += static_cast<std::int64_t>(launch.blocks) * kPairThreads) {
+    const std::int64_t column = at / q.c % q.w, row = at / line % q.h;
+    const float x = q.p.input[at];
+    float slope = 0;
+    if (row > 0) slope += sign_of(x - q.p.input[at - line]);
+    if (column > 0) slope += sign_of(x - q.p.input[at - q.c]);
+    if (row + 1 < q.h) {
+      const float down = q.p.input[at + line] - x;
+      sum += magnitude(down), slope -= sign_of(down);
+    }
+    if (column + 1 < q.w) {
+      const float right = q.p.input[at + q.c] - x;
+      sum += magnitude(right), slope -= sign_of(right);
+    }
+    if (q.p.grad) q.p.grad[at] = static_cast<float>(slope * q.p.grad_scale);
+  }
+  sum = sum_of_pairs(sum);
+  if (thread_x() == 0) q.p.partial[block_x()] = sum;
+}
+
 struct ClipFactorParams {
   const float* squares;
   std::int64_t count;

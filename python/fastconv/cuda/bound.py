@@ -188,20 +188,20 @@ class Bound:
         options = {"count_include_pad": count_include_pad, "divisor_override": divisor_override}
         return self._call("avg_pool2d_backward", self._pool2d(shape), _at(grad_output), _at(grad_input), **options)
 
-    # Norms; `groups` 0 is batch norm
+    # Norms; `groups` 0 is batch norm, -1 layer norm: the one group of rows (N, F), whose features are its channels
 
     def norm_scratch(self, shape: tuple[int, ...]) -> int:
         return int(self._module.batch_norm_workspace_bytes(math.prod(shape[:-1]), shape[-1]))
 
     def norm_forward(
         self, input: Any, weight: Any, bias: Any, output: Any, stats: Any, *, running_mean: Any = None,
-        running_var: Any = None, training: bool = True, momentum: float = 0.1, eps: float, activation: str,
+        running_var: Any = None, training: bool = True, momentum: float = 0.1, eps: float, activation: str = "none",
         groups: int = 0, **_: Any,
     ) -> Call:  # fmt: skip
         if groups:
             arrays = [_at(array) for array in (input, weight, bias, output, stats)]
             options: Any = {"eps": eps, "relu": activation == "relu"}
-            return self._call("group_norm_forward", *arrays, *_pixels_of(input), groups, **options)
+            return self._call("group_norm_forward", *arrays, *_pixels_of(input), abs(groups), **options)
         rows, columns = _rows_of(input)
         arrays = [_at(array) for array in (input, weight, bias, output, stats, running_mean, running_var)]
         options = {"training": training, "momentum": momentum, "eps": eps, "relu": activation == "relu"}
@@ -210,13 +210,13 @@ class Bound:
 
     def norm_backward(
         self, grad_output: Any, input: Any, stats: Any, weight: Any, bias: Any, grad_input: Any, grad_weight: Any,
-        grad_bias: Any, *, training: bool = True, activation: str, accumulate: bool, groups: int = 0, **_: Any,
+        grad_bias: Any, *, training: bool = True, activation: str = "none", accumulate: bool, groups: int = 0, **_: Any,
     ) -> Call:  # fmt: skip
         rows, columns = _rows_of(input)
         given = grad_output, input, stats, weight, bias, grad_input, grad_weight, grad_bias
         arrays = [_at(array) for array in given]
         if groups:
-            before = (*arrays, *_pixels_of(input), groups)
+            before = (*arrays, *_pixels_of(input), abs(groups))
             options: Any = {"relu": activation == "relu", "accumulate": accumulate}
             return self._call_with_scratch(self.norm_scratch(input.shape), "group_norm_backward", before, **options)
         options = {"training": training, "relu": activation == "relu", "accumulate": accumulate}
@@ -228,6 +228,45 @@ class Bound:
     ) -> Call:
         arrays = _at(input), _at(grad_output), _at(output)
         return self._call("local_response_norm", *arrays, *_rows_of(input), size=size, alpha=alpha, beta=beta, k=k)
+
+    def norm_power(self, step: str, input: Any, saved: Any, output: Any, p: float) -> Call:
+        """What Lp pooling does around a sum pooling."""
+        return self._call("norm_power", step, _at(input), _at(saved), _at(output), input.size, p=p)
+
+    def resample2d_max(self, shape: Any, input: Any, output: Any, places: Any, **_: Any) -> Call:
+        return self._adaptive_max(input, output, places, input, output, backward=False)
+
+    def resample2d_max_backward(self, grad_output: Any, places: Any, grad_input: Any) -> Call:
+        return self._adaptive_max(grad_output, grad_input, places, grad_input, grad_output, backward=True)
+
+    def _adaptive_max(self, source: Any, target: Any, places: Any, large: Any, less: Any, backward: bool) -> Call:
+        arrays = _at(source), _at(target), _at(places)
+        return self._call("adaptive_max_pool2d", *arrays, tuple(large.shape), tuple(less.shape[1:3]), backward=backward)
+
+    def scatter_planes(self, values: Any, places: Any, planes: Any, **_: Any) -> Call:
+        return self._planes("scatter_planes", values, places, planes)
+
+    def gather_planes(self, planes: Any, places: Any, values: Any, **_: Any) -> Call:
+        return self._planes("gather_planes", values, places, planes)
+
+    def _planes(self, name: str, values: Any, places: Any, planes: Any) -> Call:
+        n, height, width, channels = planes.shape
+        sizes = n, channels, math.prod(values.shape[1:3]), height * width
+        return self._call(name, _at(values), _at(places), _at(planes), *sizes)
+
+    # Borders that repeat pixels, and pixels made of channels
+
+    def pad2d(self, image: Any, padded: Any, padding: Any, mode: str) -> Call:
+        return self._call("pad2d", _at(image), _at(padded), tuple(image.shape), *padding, mode=mode, backward=False)
+
+    def pad2d_backward(self, grad_padded: Any, grad_image: Any, padding: Any, mode: str) -> Call:
+        arrays = _at(grad_padded), _at(grad_image)
+        return self._call("pad2d", *arrays, tuple(grad_image.shape), *padding, mode=mode, backward=True)
+
+    def pixel_shuffle(self, few: Any, many: Any, factor: int, back: bool) -> Call:
+        n, height, width, channels = few.shape
+        shape = n, height, width, channels // factor**2
+        return self._call("pixel_shuffle", _at(few), _at(many), shape, factor, back=back)
 
     # Resampling; `shape` is what `Resize.arguments` gives: of `resample2d_tables` all but the last
 
@@ -292,10 +331,15 @@ class Bound:
         return self._call("add_bias", _at(input), _at(bias), _at(output), rows, columns, relu=activation == "relu")
 
     def softmax_forward(self, input: Any, output: Any) -> Call:
+        """Of rows, or of (outer, classes, inner) over the classes."""
+        if len(input.shape) == 3:
+            return self._call("softmax_columns", _at(input), 0, _at(output), *input.shape)
         return self._call("softmax_forward", _at(input), _at(output), *_rows_of(input))
 
     def softmax_backward(self, grad_output: Any, output: Any, grad_input: Any) -> Call:
         arrays = _at(grad_output), _at(output), _at(grad_input)
+        if len(output.shape) == 3:
+            return self._call("softmax_columns", *arrays, *output.shape)
         return self._call("softmax_backward", *arrays, *_rows_of(output))
 
     def relu_forward(self, input: Any, output: Any) -> Call:
@@ -350,6 +394,17 @@ class Bound:
         return self._call_with_scratch(
             self.pair_loss_scratch(input.size), "pair_loss", before, loss=_at(loss), **options
         )
+
+    def total_variation(self, input: Any, grad: Any, loss: Any, **options: Any) -> Call:
+        before = _at(input), _at(grad), tuple(input.shape)
+        return self._call_with_scratch(
+            self.pair_loss_scratch(input.size), "total_variation", before, loss=_at(loss), **options
+        )
+
+    def gram_scratch(self, pixels: int, channels: int) -> int:
+        """Of the Gram matrix of one image."""
+        shape = self._dense(pixels, channels, channels)
+        return int(self._module.conv2d_backward_weight_workspace_bytes(shape, **self._types))
 
     def softmax_cross_entropy(
         self, logits: Any, labels: Any, weight: Any, workspace: Any, loss: Any, grad: Any, **options: Any

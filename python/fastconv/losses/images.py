@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -54,6 +55,46 @@ class GramLoss(Loss):
     """
 
     name: ClassVar[str] = "gram"
+    runs_on_gpu: ClassVar[bool] = True
+
+    def gpu_buffers(self, output_shape: Shape) -> dict[str, Spec]:
+        matrices = self.target_buffer(output_shape, np.dtype(np.float32))
+        return {"gram": matrices, "slope": matrices}
+
+    def kernel_bytes_on(self, device: Any, output_shape: Shape) -> int:
+        if not device.on_gpu:
+            return self.kernel_bytes(output_shape)
+        n, channels, height, width = output_shape
+        gram: int = device.bind.gram_scratch(height * width, channels)
+        return max(gram, int(device.bind.pair_loss_scratch(n * channels * channels)))
+
+    def bind_on(
+        self, device: Any, output: Any, target: Any, buffers: dict[str, Any], grad: Any, weight: float
+    ) -> Callable[[], Any]:
+        n, height, width, channels = output.shape
+        pixels, bind = height * width, device.bind
+        rows = output.reshape(n, pixels, channels)
+        gram, slope = buffers["gram"], buffers["slope"]
+        value = device.zeros((1,), np.dtype(np.float32))
+        calls = [bind.linear_backward_weight(rows[index], rows[index], gram[index]) for index in range(n)]
+        calls.append(bind.scale(gram, 1 / max(pixels, 1)))
+        shares = {
+            "grad_scale": weight / (2 * channels**2 * max(pixels * n, 1)),  # the kernel's gradient has a 2
+            "loss_scale": 1 / (4 * channels**2 * max(n, 1)),
+        }
+        calls.append(
+            bind.pair_loss("squared", gram, target, None if grad is None else slope, value, delta=0.0, **shares)
+        )
+        if grad is not None:
+            grads = grad.reshape(n, pixels, channels)
+            calls += [bind.linear_backward_input(slope[index], rows[index], grads[index]) for index in range(n)]
+
+        def loss() -> Any:
+            for call in calls:
+                call()
+            return value
+
+        return loss
 
     def target_buffer(self, output_shape: Shape, dtype: np.dtype[Any]) -> Spec:
         _need_images(self.name, output_shape)
@@ -113,6 +154,28 @@ class TotalVariation(Loss):
     """
 
     name: ClassVar[str] = "total_variation"
+    runs_on_gpu: ClassVar[bool] = True
+
+    def kernel_bytes_on(self, device: Any, output_shape: Shape) -> int:
+        if not device.on_gpu:
+            return self.kernel_bytes(output_shape)
+        return int(device.bind.pair_loss_scratch(math.prod(output_shape)))
+
+    def target_on_gpu(self, target: Any, output_shape: Shape, layout: str = "NCHW") -> Any:
+        return target._replace(shape=(output_shape[0], 0), strides=(0, 0))  # nobody looks at it
+
+    def bind_on(
+        self, device: Any, output: Any, target: Any, buffers: dict[str, Any], grad: Any, weight: float
+    ) -> Callable[[], Any]:
+        value = device.zeros((1,), np.dtype(np.float32))
+        share = 1 / max(output.size, 1)
+        run = device.bind.total_variation(output, grad, value, grad_scale=weight * share, loss_scale=share)
+
+        def loss() -> Any:
+            run()
+            return value
+
+        return loss
 
     def target_buffer(self, output_shape: Shape, dtype: np.dtype[Any]) -> Spec:
         _need_images(self.name, output_shape)

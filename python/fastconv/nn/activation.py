@@ -222,9 +222,6 @@ class Softmax(Layer):
         """Whether it runs over what a cross entropy takes for classes."""
         return self._place(len(sample) + 1) == 1
 
-    def missing_on_gpu(self) -> str | None:
-        return None if self.axis == 1 else f"has axis={self.axis}, and the CUDA kernels run over channels, axis=1"
-
     def _view(self, frame: Frame, array: Array) -> Array:
         place = self._place(array.ndim)
         if array.ndim == 4 and frame.layout == "NHWC":

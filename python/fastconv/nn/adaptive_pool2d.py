@@ -94,6 +94,7 @@ class AdaptiveMaxPool2d(_AdaptivePool2d):
     """
 
     kind: ClassVar[str] = "adaptive_max_pool2d"
+    runs_on_gpu: ClassVar[bool] = True
 
     def needs(self, frame: Frame) -> Needs:
         if not frame.with_backward and isinstance(
@@ -107,9 +108,9 @@ class AdaptiveMaxPool2d(_AdaptivePool2d):
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         places, layout = frame.buffers.get("places"), frame.layout
         if isinstance(geometry, _core.Pool2dShape):
-            return [partial(_core.max_pool2d_forward, geometry, frame.inputs[0], frame.output, places, layout=layout)]
+            return [frame.bind.max_pool2d_forward(geometry, frame.inputs[0], frame.output, places, layout=layout)]
         assert places is not None
-        return [partial(_core.resample2d_max, geometry, frame.inputs[0], frame.output, places, layout=layout)]
+        return [frame.bind.resample2d_max(geometry, frame.inputs[0], frame.output, places, layout=layout)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         grad_input = frame.grad_inputs[0]
@@ -118,7 +119,9 @@ class AdaptiveMaxPool2d(_AdaptivePool2d):
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         grad, places, layout = frame.grad_output, frame.buffers["places"], frame.layout
         if isinstance(geometry, _core.Pool2dShape):
-            return [partial(_core.max_pool2d_backward, geometry, grad, places, grad_input, layout=layout)]
+            return [frame.bind.max_pool2d_backward(geometry, grad, places, grad_input, layout=layout)]
+        if frame.device.on_gpu:
+            return [frame.bind.resample2d_max_backward(grad, places, grad_input)]
         return [partial(_core.scatter_planes, grad, places, grad_input, layout=layout, add=True)]
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:

@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastconv import _core
 from fastconv._checks import arguments
 from fastconv._checks.arguments import Array
 from fastconv._checks.numbers import number
@@ -43,6 +42,7 @@ class LayerNorm(Layer):
     """
 
     kind: ClassVar[str] = "layer_norm"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -103,10 +103,12 @@ class LayerNorm(Layer):
                 affine.append(None if parameter is None else parameter.data.reshape(-1))
                 continue
             affine.append(frame.buffers[name])
-            calls.append(partial(np.copyto, self._in_order(frame, frame.buffers[name]), parameter.data))
+            if frame.device.on_gpu:
+                calls.append(frame.bind.nchw_to_nhwc(parameter.data.reshape(1, *parameter.shape), affine[-1]))
+            else:
+                calls.append(partial(np.copyto, self._in_order(frame, frame.buffers[name]), parameter.data))
         weight, bias = affine
-        run = partial(
-            _core.norm_forward,
+        run = frame.bind.norm_forward(
             frame.inputs[0].reshape(rows),
             weight,
             bias,
@@ -135,11 +137,13 @@ class LayerNorm(Layer):
                 grads.append(parameter.gradient().reshape(-1))
             else:
                 grads.append(frame.buffers[name])
+                if frame.device.on_gpu:
+                    after += self._turned_back(frame, frame.buffers[name], parameter.gradient(), more)
+                    continue
                 source, target = self._in_order(frame, frame.buffers[name]), parameter.gradient()
                 after.append(partial(np.add, target, source, target) if more else partial(np.copyto, target, source))
         weight = None if self.weight is None else self.weight.data.reshape(-1)
-        run = partial(
-            _core.norm_backward,
+        run = frame.bind.norm_backward(
             frame.grad_output.reshape(rows),
             frame.inputs[0].reshape(rows),
             frame.buffers["stats"],
@@ -152,6 +156,14 @@ class LayerNorm(Layer):
             accumulate=more and not turned,
         )
         return [run, *after]
+
+    def _turned_back(self, frame: Frame, source: Array, target: Array, add: bool) -> list[Call]:
+        """On a GPU: write a gradient in the parameters' order, or add to it; nobody reads the bias in backward."""
+        c, h, w = self.normalized_shape
+        flat = target.reshape(-1)
+        into = frame.buffers["bias"] if add else flat
+        turn: Call = frame.bind.nhwc_to_nchw(source.reshape(1, h, w, c), into)
+        return [turn, frame.bind.add(flat, into, flat)] if add else [turn]
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
         return norm_bytes(frame, (frame.batch, math.prod(self.normalized_shape)), -1), 0

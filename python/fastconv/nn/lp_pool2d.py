@@ -33,11 +33,12 @@ class LpPool2d(Pool2d):
 
     Notes
     -----
-    Gradient, and where PyTorch's formula differs: `fastconv.ops.lp_pool2d`. Powers are taken by NumPy on one thread: p
-    other than 1 and 2 are slow.
+    Gradient, and where PyTorch's formula differs: `fastconv.ops.lp_pool2d`. On the CPU powers are taken by NumPy on
+    one thread: p other than 1 and 2 are slow.
     """
 
     kind: ClassVar[str] = "lp_pool2d"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -55,8 +56,11 @@ class LpPool2d(Pool2d):
     def needs(self, frame: Frame) -> Needs:
         small = frame.in_memory(frame.output_shape)
         # In backward the powers' place is used again, but for p = 2, which needs none.
-        powers = Buffer(frame.in_memory(frame.input_shapes[0]), frame.dtype, saved=self.norm_type != 2)
+        saved = self.norm_type != 2 and not frame.device.on_gpu
+        powers = Buffer(frame.in_memory(frame.input_shapes[0]), frame.dtype, saved=saved)
         buffers = {"powers": powers}
+        if frame.device.on_gpu:
+            return Needs(inputs=True, output=True, writes_grad_output=self.norm_type != 1, buffers=buffers)
         if frame.with_backward and self.norm_type != 1:
             buffers["zero"] = Buffer(small, np.dtype(np.bool_))
         if frame.with_backward and self.norm_type not in (1, 2):
@@ -66,6 +70,12 @@ class LpPool2d(Pool2d):
     def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         powers, output = frame.buffers["powers"], frame.output
+        if frame.device.on_gpu:
+            return [
+                frame.bind.norm_power("power", frame.inputs[0], None, powers, self.norm_type),
+                frame.bind.avg_pool2d_forward(geometry, powers, output, divisor_override=1),
+                frame.bind.norm_power("root", output, None, output, self.norm_type),
+            ]
         return [
             partial(write_powers, frame.inputs[0], self.norm_type, powers),
             partial(_core.avg_pool2d_forward, geometry, powers, output, layout=frame.layout, divisor_override=1),
@@ -79,6 +89,14 @@ class LpPool2d(Pool2d):
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         p, grad, buffers = self.norm_type, frame.grad_output, frame.buffers
         calls: list[Call] = []
+        if frame.device.on_gpu:
+            if p != 1:
+                calls.append(frame.bind.norm_power("root_back", grad, frame.output, grad, p))
+            return [
+                *calls,
+                frame.bind.avg_pool2d_backward(geometry, grad, grad_input, divisor_override=1),
+                frame.bind.norm_power("power_back", grad_input, frame.inputs[0], grad_input, p),
+            ]
         if p != 1:
             calls.append(partial(scale_gradient, grad, frame.output, p, buffers["zero"], buffers.get("scale")))
         work = None if p == 2 else buffers["powers"]

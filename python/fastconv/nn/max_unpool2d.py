@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from fastconv import _core
 from fastconv._checks import arguments
 from fastconv.nn.frame import Buffer, Call, Frame, Needs, Shape, image_shape
 from fastconv.nn.layer import Layer
@@ -38,6 +36,7 @@ class MaxUnpool2d(Layer):
     """
 
     kind: ClassVar[str] = "max_unpool2d"
+    runs_on_gpu: ClassVar[bool] = True
     arity: ClassVar[int | None] = 2
 
     def __init__(self, pool: MaxPool2d, *, name: str | None = None) -> None:
@@ -66,17 +65,22 @@ class MaxUnpool2d(Layer):
         geometry = self.pool.geometry(frame.batch, frame.input_shapes[1][1:])
         values, source = frame.inputs
         places, layout = frame.buffers["places"], frame.layout
-        return [
-            partial(_core.max_pool2d_forward, geometry, source, frame.buffers["pooled"], places, layout=layout),
-            partial(_core.scatter_planes, values, places, frame.output, layout=layout),
-        ]
+        find = frame.bind.max_pool2d_forward(geometry, source, frame.buffers["pooled"], places, layout=layout)
+        if frame.device.on_gpu and self._windows_lie_apart():  # then a pixel finds its value, as it does its gradient
+            return [find, frame.bind.max_pool2d_backward(geometry, values, places, frame.output, layout=layout)]
+        return [find, frame.bind.scatter_planes(values, places, frame.output, layout=layout)]
+
+    def _windows_lie_apart(self) -> bool:
+        pool = self.pool
+        sides = zip(pool.kernel_size, pool.dilation, pool.stride, strict=True)
+        return all((size - 1) * dilation < step for size, dilation, step in sides)
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         grad_values, grad_source = frame.grad_inputs
         calls: list[Call] = []
         if grad_values is not None:
             places = frame.buffers["places"]
-            calls.append(partial(_core.gather_planes, frame.grad_output, places, grad_values, layout=frame.layout))
+            calls.append(frame.bind.gather_planes(frame.grad_output, places, grad_values, layout=frame.layout))
         if grad_source is not None:
-            calls.append(partial(grad_source.fill, 0))
+            calls.append(frame.bind.fill(grad_source, 0))
         return calls

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -31,6 +30,7 @@ class Maxout(Layer):
     """
 
     kind: ClassVar[str] = "maxout"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(self, pieces: int, *, name: str | None = None) -> None:
         super().__init__(name)
@@ -57,7 +57,7 @@ class Maxout(Layer):
         winners = frame.buffers.get("winners")
         places = None if winners is None else winners.reshape(target)
         images, output = frame.inputs[0].reshape(source), frame.output.reshape(target)
-        return [partial(_core.max_pool2d_forward, geometry, images, output, places, layout=order)]
+        return [frame.bind.max_pool2d_forward(geometry, images, output, places, layout=order)]
 
     def backward_calls(self, frame: Frame) -> list[Call]:
         if frame.grad_inputs[0] is None or frame.batch == 0:
@@ -65,7 +65,7 @@ class Maxout(Layer):
         geometry, order, source, target = self._geometry(frame)
         grad, winners = frame.grad_output.reshape(target), frame.buffers["winners"].reshape(target)
         grad_input = frame.grad_inputs[0].reshape(source)
-        return [partial(_core.max_pool2d_backward, geometry, grad, winners, grad_input, layout=order)]
+        return [frame.bind.max_pool2d_backward(geometry, grad, winners, grad_input, layout=order)]
 
     def _geometry(self, frame: Frame) -> tuple[_core.Pool2dShape, Layout, Shape4, Shape4]:
         shape = frame.in_memory(frame.input_shapes[0])

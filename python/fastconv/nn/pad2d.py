@@ -39,8 +39,8 @@ class Pad(Layer):
 
     Notes
     -----
-    Copies by NumPy, on one thread; zeros cost less as the `padding` of a convolution or pool. In backward a pixel
-    collects the gradients of all its copies.
+    On the CPU copies by NumPy, on one thread; zeros cost less as the `padding` of a convolution or pool. In backward
+    a pixel collects the gradients of all its copies.
     """
 
     kind: ClassVar[str] = "pad"
@@ -62,15 +62,14 @@ class Pad(Layer):
         _, _, height, width = frame.input_shapes[0]
         return pad_pieces((height, width), self.padding, self.mode, frame.layout)
 
-    def missing_on_gpu(self) -> str | None:
-        return None if self.mode == "constant" else f"has mode={self.mode!r}, without CUDA kernels yet"
-
     def _middle(self, frame: Frame, padded: Array) -> Array:
         """The image within its border."""
         _, _, height, width = frame.output_shape
         return padded[crop_part((height, width), self.padding, frame.layout)]
 
     def forward_calls(self, frame: Frame) -> list[Call]:
+        if frame.device.on_gpu and self.mode != "constant":
+            return [frame.bind.pad2d(frame.inputs[0], frame.output, self.padding, self.mode)]
         if frame.device.on_gpu:
             copy = frame.bind.copy(self._middle(frame, frame.output), frame.inputs[0])
             return [frame.bind.fill(frame.output, self.value), copy]
@@ -83,6 +82,8 @@ class Pad(Layer):
         grad_input = frame.grad_inputs[0]
         if grad_input is None:
             return []
+        if frame.device.on_gpu and self.mode != "constant":
+            return [frame.bind.pad2d_backward(frame.grad_output, grad_input, self.padding, self.mode)]
         if frame.device.on_gpu:
             return [frame.bind.copy(grad_input, self._middle(frame, frame.grad_output))]
         return [partial(collect_padded, grad_input, frame.grad_output, self._pieces(frame))]

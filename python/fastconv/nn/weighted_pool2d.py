@@ -42,6 +42,7 @@ class WeightedPool2d(Layer):
     """
 
     kind: ClassVar[str] = "weighted_pool2d"
+    runs_on_gpu: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class WeightedPool2d(Layer):
             self.window = gaussian_window(size, sigma)
         self.stride = None if stride is None else arguments.pair(op, "stride", stride)
         self.padding = arguments.padding(op, padding)
+        self._held: tuple[Any, Any] | None = None  # the filters on the device that used them last
         self._filters: dict[tuple[int, np.dtype[Any]], Parameter] = {}
         self._packed: dict[tuple[Shape, np.dtype[Any]], PackedWeight] = {}
 
@@ -81,9 +83,21 @@ class WeightedPool2d(Layer):
             self._filters[key] = Parameter(weight, "weight")
         return self._filters[key]
 
+    def _on_device(self, frame: Frame) -> Any:
+        """The filters on a GPU: with a channel each they lie there as here."""
+        key = frame.device, frame.input_shapes[0][1]
+        if self._held is None or self._held[0] != key:
+            filters = self.filters(frame.input_shapes[0][1], frame.dtype).numpy()
+            device: Any = frame.device
+            self._held = key, device.constant(filters)
+        return self._held[1]
+
     def forward_calls(self, frame: Frame) -> list[Call]:
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
         filters = self.filters(geometry.input_shape[1], frame.dtype)
+        if frame.device.on_gpu:
+            arrays = frame.inputs[0], self._on_device(frame), None, frame.output
+            return [frame.bind.conv2d_forward(geometry, *arrays)]
         run = partial(
             _core.conv2d_forward,
             geometry,
@@ -108,6 +122,9 @@ class WeightedPool2d(Layer):
         if grad_input is None:
             return []
         geometry = self.geometry(frame.batch, frame.input_shapes[0][1:])
+        if frame.device.on_gpu:
+            arrays = self._on_device(frame), frame.grad_output, grad_input
+            return [frame.bind.conv2d_backward_input(geometry, *arrays)]
         weight = self.filters(geometry.input_shape[1], frame.dtype).data
         return [
             partial(_core.conv2d_backward_input, geometry, weight, frame.grad_output, grad_input, layout=frame.layout)
@@ -118,6 +135,8 @@ class WeightedPool2d(Layer):
         return sum(packed.nbytes for packed in self._packed.values())
 
     def kernel_bytes(self, frame: Frame) -> tuple[int, int]:
+        if frame.device.on_gpu:
+            return 0, 0
         return conv2d_bytes(self.geometry(frame.batch, frame.input_shapes[0][1:]), frame)
 
     def flops(self, *shapes: Shape) -> int:
