@@ -23,7 +23,7 @@ void launch_backward_weight_wgmma(const Conv2dShape& shape, ElementType type, Co
                                     conv2d_im2col_box(shape, kWgmmaBlock, Tile::kDepth));
   }
   p.blocks_of_tap = static_cast<std::int32_t>(ceil_div(shape.ic, kWgmmaBlock));
-  p.whole_packs = aligned(p.partial, 16);
+  p.whole_packs = aligned(p.partial, 16) && aligned(p.grad_weight, 16);
   p.row_tiles = static_cast<std::int32_t>(ceil_div(shape.oc, rows));
   p.column_tiles = static_cast<std::int32_t>(ceil_div(shape.kh * shape.kw * p.blocks_of_tap * kWgmmaBlock, columns));
   p.tiles = std::int64_t{p.row_tiles} * p.column_tiles * p.slices;

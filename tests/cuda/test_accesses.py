@@ -35,6 +35,8 @@ class Line(NamedTuple):
 
 # What takes more than the fewest: file, type, whether shared memory; and how many times as much. Every entry is a debt.
 DEBTS = {
+    # A quad of lanes stores 16 bytes of a row, half a sector, once for each weight; and only where there is one slice.
+    ("conv2d_backward_weight_wgmma.h", "float16", False): 2.0,
     # Rows of three channels begin anywhere; in shared memory the columns of each remainder of the stride lie together.
     ("stem_conv2d_weight.h", "float32", False): 1.3,
     ("stem_conv2d_weight.h", "float32", True): 1.4,

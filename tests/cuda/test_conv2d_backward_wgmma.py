@@ -225,6 +225,16 @@ def test_weight_of_no_images(emulated: ModuleType) -> None:
     assert not grad_weight(data, out=poisoned(data.w.shape, "float16")).any()
 
 
+def test_gradients_that_are_not_aligned(emulated: ModuleType) -> None:
+    data = Data(ONE_SLICE, "float16")
+    there = grad_weight(data)
+    shifted = np.empty(there.size + 1, there.dtype)[1:].reshape(there.shape)
+    assert same_bits(grad_weight(data, out=shifted), there)
+    wide, shifted = np.empty(there.shape, np.float32), np.empty(there.size + 1, np.float32)[1:].reshape(there.shape)
+    assert same_bits(grad_weight(data, out=shifted), grad_weight(data, out=wide))
+    assert same_bits(wide.astype(np.float16), there)
+
+
 def test_a_workspace_that_is_not_aligned(emulated: ModuleType) -> None:
     data = Data(SLICED, "float16")
     size = cuda.conv2d_backward_weight_workspace_bytes(data.x.shape, data.w.shape, **data.options, dtype="float16")

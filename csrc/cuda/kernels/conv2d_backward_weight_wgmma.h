@@ -10,7 +10,7 @@
 #pragma once
 
 #include "cuda/kernels/conv2d_backward_weight.h"
-#include "cuda/kernels/wgmma_tiles.h"
+#include "cuda/kernels/wgmma_store.h"
 
 namespace fastconv {
 namespace cuda {
@@ -25,12 +25,19 @@ struct Conv2dBackwardWeightWgmmaParams : Conv2dBackwardWeightParams<T> {
       : Conv2dBackwardWeightParams<T>(p), grad_output_map{}, input_map{}, tiles(0), blocks_of_tap(0) {}
 };
 
-// Two neighbours of a sum, one by one: into the result, or into a workspace that is not aligned. What is NaN is
-// computed again by the definition. Not where it is called: there are 64 pairs.
+// Two neighbours of a sum: into the result, or into a workspace that is not aligned. What is NaN is computed again by
+// the definition. Not where it is called: there are 64 pairs.
 template <class T>
 FASTCONV_DEVICE_NOINLINE void put_pair(const Conv2dBackwardWeightParams<T>& p, float* partial, std::int32_t channel,
                                        std::int32_t position, float first, float second) {
   const std::int64_t positions = p.geometry.kh * p.geometry.kw * p.geometry.ic;
+  if (!partial && p.whole_packs && !p.accumulate && first == first && second == second) {
+    const std::int64_t element = channel * positions + position;
+    if (p.wide) return store(static_cast<float*>(p.grad_weight) + element, Pack<float, 2>{{first, second}});
+    Pack<std::uint32_t, 1> word;
+    join_words<T>(word.at[0], first, second);
+    return store(reinterpret_cast<std::uint32_t*>(static_cast<T*>(p.grad_weight) + element), word);
+  }
   for (int k = 0; k < 2; ++k, ++position, first = second) {
     const std::int64_t element = channel * positions + position;
     if (partial)
