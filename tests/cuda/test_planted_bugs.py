@@ -130,7 +130,12 @@ BUGS = [
     Bug("weights under taps of the other axis", INPUT_MMA, "tap.kw) * p.w.tap_step", "tap.kw) * p.h.tap_step"),
     Bug("one bit for a whole pack", INPUT_MMA, "++k, passes >>= 1", "++k"),
     Bug("no gradients of padding on tensor cores", INPUT_MMA, "if (value != value) value", "if (false) value"),
-    Bug("sums of wide columns mixed up", INPUT_LINES, "sums[i][k][half * 2 + n]", "sums[i][k][half + n * 2]"),
+    Bug(
+        "sums of wide columns mixed up",
+        INPUT_LINES,
+        "at[k] = sums[i][k][half * 2 + n]",
+        "at[k] = sums[i][k][half + n * 2]",
+    ),
     Bug("slices of tensor cores in one place", WEIGHT_MMA, "(tile.slice) * g.oc", "(0) * g.oc"),
     Bug("elements all of one tap", WEIGHT_MMA, "at_tap.next(g.icg, g.kw);", ""),
     Bug("elements begin where the last ended", WEIGHT_MMA, "if (e == 0) at_tap = tap;", ""),
