@@ -75,6 +75,11 @@ ACTIVATION = "activation.h", "activation.cu", "test_bound.py"
 IMAGES = "images.h", "images.cu", "test_bound.py"
 GROUPS = "group_norm.h", "group_norm.cu", "test_bound.py"
 PAIRS = "pair_loss.h", "pair_loss.cu", "test_bound.py"
+PAD = "pad2d.h", "pad2d.cu", "test_images.py"
+PLACES = "places.h", "places.cu", "test_images.py"
+POWERS = "lp_pool2d.h", "lp_pool2d.cu", "test_images.py"
+COLUMNS = "activation.h", "activation.cu", "test_images.py"
+VARIATION = "pair_loss.h", "pair_loss.cu", "test_model_layers.py"
 
 
 @dataclass(frozen=True)
@@ -415,6 +420,25 @@ BUGS = [
     Bug("a tree without its barrier", GROUPS, "thread_x() + step]);\n    sync();", "thread_x() + step]);"),
     Bug("windows to the other side", GROUPS, "last = channel + (p.size - 1) / 2", "last = channel + p.size / 2"),
     Bug("statistics of the image before", GROUPS, "if (row / q.p.pixels != image)", "if (image < 0)"),
+    Bug("a border that repeats its pixel", PAD, "pixel < 0 ? -pixel", "pixel < 0 ? -pixel - 1"),
+    Bug("copies behind an image forgotten", PAD, "behind < axis.padded ? behind : -1", "behind < 0 ? behind : -1"),
+    Bug("the outermost pixel has two copies", PAD, "pixel > 0 && pixel <= axis.before", "pixel <= axis.before"),
+    Bug("copies at one end alone", PAD, "? axis.padded - axis.before - axis.size : 0", "? 0 : 0"),
+    Bug("squares of channels turned", PAD, "+ at.row % p.r) * p.r + at.column", "+ at.column % p.r) * p.r + at.row"),
+    Bug("bins that end too early", PLACES, "((o + 1) * size + bins - 1) / bins", "((o + 1) * size) / bins"),
+    Bug("gradients of bins that were lost", PLACES, "if (p.places[from] == pixel) sum", "sum"),
+    Bug("values of the first image", PLACES, "p.large[(image * p.plane + place)", "p.large[(0 * p.plane + place)"),
+    Bug(
+        "the first of equal places stays",
+        PLACES,
+        "for (std::int64_t i = 0; i < p.pixels; ++i)",
+        "for (std::int64_t i = p.pixels - 1; i >= 0; --i)",
+    ),
+    Bug("a norm of zero divides", POWERS, "y = saved == 0 ? 0 : p.p == 2", "y = p.p == 2"),
+    Bug("gradients of a norm without signs", POWERS, "saved < 0 ? -1 : saved", "saved < 0 ? 1 : saved"),
+    Bug("columns of classes overlap", COLUMNS, "number / p.inner * p.classes * p.inner", "number / p.inner * p.inner"),
+    Bug("rows of other images are neighbours", VARIATION, "row = at / line % q.h", "row = at / line"),
+    Bug("the pixel below pulls the wrong way", VARIATION, "slope -= sign_of(down)", "slope += sign_of(down)"),
     Bug("Huber without its bound", PAIRS, "d > p.delta ? p.delta : d < -p.delta ? -p.delta : d", "d"),
 ]
 SELECTED = BUGS if os.environ.get("FASTCONV_TEST_PLANTED") == "all" else [bug for bug in BUGS if bug.by_default]

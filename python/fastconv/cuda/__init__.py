@@ -29,6 +29,20 @@ from fastconv.cuda.elementwise import (
     relu_backward_output,
 )
 from fastconv.cuda.error import CudaError
+from fastconv.cuda.images import (
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_backward,
+    layer_norm,
+    layer_norm_backward,
+    lp_pool2d,
+    lp_pool2d_backward,
+    max_unpool2d,
+    max_unpool2d_backward,
+    pad2d,
+    pad2d_backward,
+    pixel_shuffle,
+    pixel_unshuffle,
+)
 from fastconv.cuda.loss import cross_entropy
 from fastconv.cuda.native import device_count, device_properties, status
 from fastconv.cuda.optimizer import adam_factors, adam_step, rmsprop_step, sgd_step
@@ -48,6 +62,8 @@ __all__ = [
     "CudaError",
     "adam_factors",
     "adam_step",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_backward",
     "add",
     "avg_pool2d",
     "avg_pool2d_backward",
@@ -67,10 +83,20 @@ __all__ = [
     "global_avg_pool2d_backward",
     "global_max_pool2d",
     "global_max_pool2d_backward",
+    "layer_norm",
+    "layer_norm_backward",
+    "lp_pool2d",
+    "lp_pool2d_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "max_unpool2d",
+    "max_unpool2d_backward",
     "nchw_to_nhwc",
     "nhwc_to_nchw",
+    "pad2d",
+    "pad2d_backward",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "relu",
     "relu_backward",
     "relu_backward_output",

@@ -15,6 +15,7 @@ import numpy as np
 from fastconv import _core
 from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import Array
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.pool2d_passes import (
     Indices,
     avg_backward,
@@ -76,6 +77,8 @@ def adaptive_avg_pool2d(
     TypeError, ValueError, MemoryError
         As for `avg_pool2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.adaptive_avg_pool2d(input, output_size, layout=layout, out=out)
     op = "adaptive_avg_pool2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -112,6 +115,8 @@ def adaptive_avg_pool2d_backward(
     TypeError, ValueError, MemoryError
         As for `avg_pool2d`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.adaptive_avg_pool2d_backward(grad_output, input_shape, output_size, layout=layout, out=out)
     op = "adaptive_avg_pool2d_backward"
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)
@@ -169,6 +174,8 @@ def adaptive_max_pool2d(
     TypeError, ValueError, MemoryError
         As for `max_pool2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.adaptive_max_pool2d(input, output_size, return_indices, layout=layout, out=out)
     op = "adaptive_max_pool2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -213,6 +220,8 @@ def adaptive_max_pool2d_backward(
     TypeError, ValueError, MemoryError
         As for `max_pool2d_backward`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.adaptive_max_pool2d_backward(grad_output, indices, input_shape, layout=layout, out=out)
     op = "adaptive_max_pool2d_backward"
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fastconv import _core
 from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.pool2d import pool2d_geometry
 
 
@@ -108,6 +109,8 @@ def lp_pool2d(
     TypeError, ValueError, MemoryError
         As for `max_pool2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.lp_pool2d(input, norm_type, kernel_size, stride, ceil_mode, padding, layout=layout, out=out)
     op = "lp_pool2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -154,6 +157,10 @@ def lp_pool2d_backward(
     TypeError, ValueError, MemoryError
         As for `lp_pool2d`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.lp_pool2d_backward(
+            grad_output, input, output, norm_type, kernel_size, stride, ceil_mode, padding, layout=layout, out=out
+        )
     op = "lp_pool2d_backward"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)

@@ -14,6 +14,7 @@ import numpy as np
 from fastconv import _core
 from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument, Pair
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.pool2d_passes import Indices, check_indices, refuse_outside
 
 
@@ -76,6 +77,8 @@ def max_unpool2d(
     TypeError, ValueError, MemoryError
         As for `max_pool2d`; ValueError also for an index outside the result.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.max_unpool2d(input, indices, kernel_size, stride, padding, output_size, layout=layout, out=out)
     op = "max_unpool2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -113,6 +116,8 @@ def max_unpool2d_backward(
     TypeError, ValueError, MemoryError
         As for `max_unpool2d`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.max_unpool2d_backward(grad_output, indices, layout=layout, out=out)
     op = "max_unpool2d_backward"
     order = arg.layout(op, layout)
     grad, single = arg.check_images(op, "grad_output", grad_output)

@@ -11,6 +11,7 @@ from fastconv import _core
 from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import Array, Layout, Shape4
 from fastconv._config import config
+from fastconv.ops.device import gpu_ops
 from fastconv.ops.slow_path import forced_copies, refuse
 
 MOST_PIECES = 254  # what a byte can count
@@ -81,6 +82,8 @@ def maxout(input: Array, pieces: int, axis: int = 1, *, out: Array | None = None
     TypeError, ValueError
         For other dtypes, and a channel axis that cannot be cut into groups.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.maxout(input, pieces, axis, out=out)
     return _maxout("maxout", input, pieces, axis, out)[0]
 
 
@@ -126,6 +129,8 @@ def maxout_backward(grad_output: Array, input: Array, pieces: int, axis: int = 1
     TypeError, ValueError
         As for `maxout`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.maxout_backward(grad_output, input, pieces, axis, out=out)
     op = "maxout_backward"
     grad = arg.check_array(op, "grad_output", grad_output, None)
     array = arg.check_array(op, "input", input, None, grad.dtype)

@@ -437,6 +437,8 @@ def layer_norm(
     TypeError, ValueError
         For wrong dtypes and shapes.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.layer_norm(input, normalized_shape, weight, bias, eps, return_stats=return_stats, out=out)
     op = "layer_norm"
     array, shape, rows = _rows(op, input, normalized_shape)
     small = number(op, "eps", eps, 0.0)
@@ -482,6 +484,8 @@ def layer_norm_backward(
     TypeError, ValueError
         As for `layer_norm`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.layer_norm_backward(grad_output, input, normalized_shape, stats, weight, out=out)
     op = "layer_norm_backward"
     array, shape, rows = _rows(op, input, normalized_shape)
     grad = _gradient_pair(op, grad_output, array)

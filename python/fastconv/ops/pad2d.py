@@ -14,6 +14,7 @@ import numpy as np
 
 from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import Array, ExplicitPadding, IntOrPair, PaddingArgument, Pair
+from fastconv.ops.device import gpu_ops
 
 PAD_MODES = ("constant", "reflect", "replicate")
 Pieces: TypeAlias = list[tuple[tuple[slice, ...], tuple[slice, ...]]]
@@ -137,6 +138,8 @@ def pad2d(
     TypeError, ValueError, MemoryError
         As for `avg_pool2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.pad2d(input, padding, mode, value, layout=layout, out=out)
     op = "pad2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -178,6 +181,8 @@ def pad2d_backward(
     TypeError, ValueError, MemoryError
         As for `pad2d`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.pad2d_backward(grad_output, input_shape, padding, mode, layout=layout, out=out)
     op = "pad2d_backward"
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)
@@ -241,6 +246,8 @@ def crop2d(input: Array, cropping: PaddingArgument, *, layout: str = "NCHW", out
     TypeError, ValueError, MemoryError
         As for `avg_pool2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.crop2d(input, cropping, layout=layout, out=out)
     op = "crop2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -275,6 +282,8 @@ def center_crop2d(input: Array, size: IntOrPair, *, layout: str = "NCHW", out: A
     TypeError, ValueError, MemoryError
         As for `crop2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.center_crop2d(input, size, layout=layout, out=out)
     op = "center_crop2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -311,6 +320,8 @@ def crop2d_backward(
     TypeError, ValueError, MemoryError
         As for `crop2d`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.crop2d_backward(grad_output, input_shape, cropping, layout=layout, out=out)
     op = "crop2d_backward"
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import Array
+from fastconv.ops.device import gpu_ops
 
 
 def shuffled_size(op: str, channels: int, height: int, width: int, factor: int) -> tuple[int, int, int]:
@@ -76,6 +77,8 @@ def pixel_shuffle(input: Array, upscale_factor: int, *, layout: str = "NCHW", ou
     TypeError, ValueError, MemoryError
         As for `avg_pool2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.pixel_shuffle(input, upscale_factor, layout=layout, out=out)
     op = "pixel_shuffle"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -108,6 +111,8 @@ def pixel_unshuffle(input: Array, downscale_factor: int, *, layout: str = "NCHW"
     TypeError, ValueError, MemoryError
         As for `avg_pool2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.pixel_unshuffle(input, downscale_factor, layout=layout, out=out)
     op = "pixel_unshuffle"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)

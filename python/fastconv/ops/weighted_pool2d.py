@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fastconv import _core
 from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import Array, IntOrPair, PaddingArgument
+from fastconv.ops.device import gpu_ops
 
 
 def gaussian_window(kernel_size: IntOrPair, sigma: float | None = None) -> NDArray[np.float64]:
@@ -114,6 +115,8 @@ def weighted_pool2d(
     TypeError, ValueError, MemoryError
         As for `conv2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.weighted_pool2d(input, window, stride, padding, layout=layout, out=out)
     op = "weighted_pool2d"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)
@@ -155,6 +158,8 @@ def weighted_pool2d_backward(
     TypeError, ValueError, MemoryError
         As for `weighted_pool2d`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.weighted_pool2d_backward(grad_output, input_shape, window, stride, padding, layout=layout, out=out)
     op = "weighted_pool2d_backward"
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)

@@ -50,19 +50,14 @@ def activation_backward(op: str, function: str, grad_output: Any, saved: Any, ou
     return result
 
 
-def _classes(op: str, array: View, axis: object) -> tuple[int, int]:
-    """Rows and classes of an array whose classes are neighbours in memory."""
+def _classes(op: str, array: View, axis: object) -> tuple[int, int, int]:
+    """What lies before the classes in memory, the classes, and what lies behind them."""
     place = softmax_axis(op, array.name, array.shape, axis)
     order = arrays.memory_order(array)
     assert order is not None
-    inner = [k for k in order[order.index(place) + 1 :] if array.shape[k] > 1]
-    if inner:
-        raise ValueError(
-            f"{op}: axis must be the one that lies side by side in memory on a GPU, got {axis} of an array with "
-            f"strides {array.strides}"
-        )
-    classes = array.shape[place]
-    return arrays.count(array.shape) // classes, classes
+    at = order.index(place)
+    before, behind = (math.prod(array.shape[k] for k in part) for part in (order[:at], order[at + 1 :]))
+    return before, array.shape[place], behind
 
 
 def softmax(input: Any, axis: int, *, out: Any) -> Any:
@@ -71,7 +66,10 @@ def softmax(input: Any, axis: int, *, out: Any) -> Any:
     sizes = _classes(op, x, axis)
     result, y = elementwise.output_like(op, out, x)
     with Launch(op, x, y) as stream:
-        native.module(op).softmax_forward(x.address, y.address, *sizes, stream=stream)
+        if sizes[2] == 1:
+            native.module(op).softmax_forward(x.address, y.address, *sizes[:2], stream=stream)
+        elif arrays.count(x.shape):
+            native.module(op).softmax_columns(x.address, 0, y.address, *sizes, stream=stream)
     return result
 
 
@@ -82,7 +80,10 @@ def softmax_backward(grad_output: Any, output: Any, axis: int, *, out: Any) -> A
     value = elementwise.same_order(op, gy, "output", output)
     result, gx = elementwise.output_like(op, out, gy)
     with Launch(op, gy, value, gx) as stream:
-        native.module(op).softmax_backward(gy.address, value.address, gx.address, *sizes, stream=stream)
+        if sizes[2] == 1:
+            native.module(op).softmax_backward(gy.address, value.address, gx.address, *sizes[:2], stream=stream)
+        elif arrays.count(gy.shape):
+            native.module(op).softmax_columns(gy.address, value.address, gx.address, *sizes, stream=stream)
     return result
 
 
@@ -292,11 +293,12 @@ class _Tables:
 _tables = _Tables()
 
 
-def _resample(op: str, x: View, description: tuple[Any, ...], backward: bool, result: Any) -> Any:
+def resample(op: str, x: View, description: tuple[Any, ...], backward: bool, out: View | None) -> Any:
+    """Resampling of (N, H, W, C); `description`: the arguments of `resample2d_tables` but the last."""
     n, height, width, channels = x.shape
     _, _, ih, iw = description[0]
     size = (ih, iw) if backward else description[1]
-    y = arrays.output(op, result.direct, x, (n, *size, channels))
+    y = arrays.output(op, out, x, (n, *size, channels))
     into = arrays.view(op, "out", y, 4, write=True)
     maps = _tables.get(op, x, description, backward)
     looked = [
@@ -311,7 +313,7 @@ def _resample(op: str, x: View, description: tuple[Any, ...], backward: bool, re
         native.module(op).resample2d(
             x.address, into.address, (n, height, width, channels), size, rows, columns, stream=stream
         )
-    return result.finish(y)
+    return y
 
 
 def upsample(input: Any, size: Any, scale_factor: Any, mode: str, align_corners: bool, *, layout: str, out: Any) -> Any:
@@ -322,7 +324,8 @@ def upsample(input: Any, size: Any, scale_factor: Any, mode: str, align_corners:
     resize = Resize(op, size, scale_factor, mode, align_corners)
     n, height, width, channels = x.shape
     description = resize.arguments(resize.geometry((n, channels, height, width)))
-    return _resample(op, x, description, False, routed.Result(op, out, order, single))
+    result = routed.Result(op, out, order, single)
+    return result.finish(resample(op, x, description, False, result.direct))
 
 
 def upsample_backward(
@@ -345,4 +348,5 @@ def upsample_backward(
     shape = resize.geometry(arg.logical_shape(full, order))
     n, c, oh, ow = shape.output_shape
     arrays.check_shape(op, "grad_output", grad, (n, oh, ow, c))
-    return _resample(op, grad, resize.arguments(shape), True, routed.Result(op, out, order, single))
+    result = routed.Result(op, out, order, single)
+    return result.finish(resample(op, grad, resize.arguments(shape), True, result.direct))
