@@ -81,6 +81,10 @@ def our_calls(of: Any) -> Calls:
     n, c, h, w = IMAGES
     x, filters, bias, y = of.images(*IMAGES), of.images(*FILTERS), of.new(*VECTOR), of.images(*IMAGES)
     pooled, rows, matrix, products = of.images(n, c, h // 2, w // 2), of.new(n, c), of.new(c, c), of.new(n, c)
+    planes, planar = of.new(*IMAGES), of.new(*FILTERS)
+    places: Any = None
+    if not of.suffix:  # CuPy's new arrays need a GPU
+        places = ops.max_pool2d(x, 2, return_indices=True)[1]
     x1, filters1, y1 = of.nhwc(x), of.nhwc(filters), of.nhwc(y)
     fused: dict[str, Any] = {"padding": 1, "activation": "relu"}
     calls: Calls = {
@@ -89,6 +93,11 @@ def our_calls(of: Any) -> Calls:
         "ops.max_pool2d": lambda: ops.max_pool2d(x, 2),
         "ops.relu": lambda: ops.relu(x),
         "ops.linear, bias": lambda: ops.linear(rows, matrix, bias),
+        "ops.conv2d of NCHW memory, bias, ReLU": lambda: ops.conv2d(planes, planar, bias, **fused),
+        "ops.conv2d_backward_input": lambda: ops.conv2d_backward_input(IMAGES, filters, y, padding=1),
+        "ops.conv2d_backward_weight": lambda: ops.conv2d_backward_weight(x, FILTERS, y, padding=1),
+        "ops.conv2d_backward_bias": lambda: ops.conv2d_backward_bias(y),
+        "ops.max_pool2d_backward": lambda: ops.max_pool2d_backward(pooled, places, IMAGES, 2),
         "ops.conv2d, bias, ReLU, out": lambda: ops.conv2d(x, filters, bias, **fused, out=y),
         "cuda.conv2d, bias, ReLU, out": lambda: cuda.conv2d(x1, filters1, bias, **fused, out=y1),
         "ops.max_pool2d, out": lambda: ops.max_pool2d(x, 2, out=pooled),

@@ -81,8 +81,15 @@ class Calls:
         options: tuple[Any, ...],
         plan: Plan,
         makers: Sequence[Callable[[], Any]],
+        returned: int,
     ) -> None:
-        """Run `plan` in such calls, on the addresses of inputs and results; `makers` return new results."""
+        """Run `plan` in such calls, on the addresses of inputs and of what `makers` make: results, then scratch memory.
+
+        `returned`: how many results there are; the first one is not made where `out` is given.
+        """
+
+def plan_sequence(steps: Sequence[tuple[Plan, Sequence[int]]]) -> Plan:
+    """Run each plan on the addresses of these numbers; the rest of its arrays is left out."""
 
 def read_directly(type: type, library: str, ask: Callable[[], Any]) -> None:
     """Let `Calls` read arrays of this type of "torch", `ask` telling whether gradients are on, or of "cupy", `ask`
@@ -232,7 +239,6 @@ def max_pool2d_backward(
     taps: int,
     grad_input: int,
     dtype: str = "float32",
-    op: str = "max_pool2d_backward",
     stream: int,
 ) -> None: ...
 def avg_pool2d_forward(
@@ -253,9 +259,16 @@ def avg_pool2d_backward(
     count_include_pad: bool,
     divisor_override: int,
     dtype: str = "float32",
-    op: str = "avg_pool2d_backward",
     stream: int,
 ) -> None: ...
+def plan_max_pool2d_backward(shape: Pool2dShape, *, taps: bool, dtype: str, op: str) -> Plan:
+    """Addresses: grad_output, indices or taps, result."""
+
+def plan_avg_pool2d_backward(
+    shape: Pool2dShape, *, count_include_pad: bool, divisor_override: int, dtype: str, op: str
+) -> Plan:
+    """Addresses: grad_output, result."""
+
 def plan_max_pool2d_forward(shape: Pool2dShape, *, positive_only: bool, dtype: str, op: str) -> Plan:
     """Addresses: input, taps, output, indices; the last one may be missing."""
 
@@ -265,6 +278,17 @@ def plan_avg_pool2d_forward(
     """Addresses: input, output."""
 
 def explain_pool2d(shape: Pool2dShape, operation: str) -> str: ...
+def plan_conv2d_backward_input(shape: Conv2dShape, *, dtype: str, precision: str, op: str) -> Plan:
+    """Addresses: grad_output, weight, mask, result."""
+
+def plan_conv2d_backward_weight(
+    shape: Conv2dShape, *, dtype: str, precision: str, wide: bool, accumulate: bool, op: str
+) -> Plan:
+    """Addresses: input, grad_output, workspace, result, and a workspace that was made where none was given."""
+
+def plan_conv2d_backward_bias(pixels: int, channels: int, *, dtype: str, wide: bool, accumulate: bool, op: str) -> Plan:
+    """Addresses: grad_output, mask, masked, workspace, result, and a workspace as above."""
+
 def plan_conv2d_forward(shape: Conv2dShape, *, dtype: str, precision: str, relu: bool, op: str) -> Plan:
     """Addresses: input, weight, bias, output."""
 
@@ -307,6 +331,9 @@ def probe_tma_filter(
 
 def probe_wgmma(dtype: str, columns: int, a: int, b: int, sums: int, *, turned: str = "", stream: int) -> None:
     """On sm_90, for tests: adds the product of 64 and of `columns` swizzled lines to the sums that each thread holds."""
+
+def plan_transpose(element_bytes: int, batch: int, rows: int, columns: int, *, op: str) -> Plan:
+    """Addresses: input, output."""
 
 def plan_relu(count: int, *, dtype: str) -> Plan:
     """Addresses: input, mask, output."""

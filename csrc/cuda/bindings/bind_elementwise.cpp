@@ -115,20 +115,30 @@ void bind_copy(Address input, Address output, std::int64_t count, const std::str
   copy(type, pointer<void>(x), pointer<void>(y), count, as_stream(stream));
 }
 
-void bind_transpose(Address input, Address output, int element_bytes, std::int64_t batch, std::int64_t rows,
-                    std::int64_t columns, const std::string& name, Address stream) {
+// Addresses: input, output.
+Plan transpose_plan(int element_bytes, std::int64_t batch, std::int64_t rows, std::int64_t columns,
+                    const std::string& name) {
   const char* op = name.c_str();
   check_count(op, "batch", batch), check_count(op, "rows", rows), check_count(op, "columns", columns);
   if (element_bytes != 2 && element_bytes != 4)
     throw std::invalid_argument(name + ": element_bytes must be 2 or 4, got " + std::to_string(element_bytes));
   const std::int64_t count = checked_mul(checked_mul(batch, rows, op), columns, op);
-  const auto of = [&](const char* name, Address at) {
-    return element_bytes == 4 ? buffer<std::uint32_t>(op, name, at, count) : buffer<std::uint16_t>(op, name, at, count);
-  };
-  const Buffer x = of("input", input), y = of("out", output);
-  check_no_overlap(op, y, x);
-  const py::gil_scoped_release release;
-  transpose(pointer<void>(x), pointer<void>(y), element_bytes, batch, rows, columns, as_stream(stream));
+  return {2, [=](const Address* at, Stream stream) {
+            const auto of = [&](const char* array, Address address) {
+              return element_bytes == 4 ? buffer<std::uint32_t>(name.c_str(), array, address, count)
+                                        : buffer<std::uint16_t>(name.c_str(), array, address, count);
+            };
+            const Buffer x = of("input", at[0]), y = of("out", at[1]);
+            check_no_overlap(name.c_str(), y, x);
+            const py::gil_scoped_release release;
+            transpose(pointer<void>(x), pointer<void>(y), element_bytes, batch, rows, columns, stream);
+          }};
+}
+
+void bind_transpose(Address input, Address output, int element_bytes, std::int64_t batch, std::int64_t rows,
+                    std::int64_t columns, const std::string& name, Address stream) {
+  const Address at[] = {input, output};
+  transpose_plan(element_bytes, batch, rows, columns, name)(at, stream);
 }
 
 }  // namespace
@@ -152,6 +162,8 @@ void bind_elementwise(py::module_& m) {
         py::arg("stream"));
   m.def("copy", &bind_copy, py::arg("input"), py::arg("output"), py::arg("count"), py::kw_only(), dtype,
         py::arg("stream"));
+  m.def("plan_transpose", &transpose_plan, py::arg("element_bytes"), py::arg("batch"), py::arg("rows"),
+        py::arg("columns"), py::kw_only(), py::arg("op"));
   m.def("transpose", &bind_transpose, py::arg("input"), py::arg("output"), py::arg("element_bytes"), py::arg("batch"),
         py::arg("rows"), py::arg("columns"), py::kw_only(), py::arg("op") = "transpose", py::arg("stream"));
 }

@@ -63,20 +63,30 @@ void max_forward(const Pool2dShape& shape, Address input, Address output, Addres
   max_forward_plan(shape, positive_only, dtype, "max_pool2d")(at, stream);
 }
 
+// Addresses: grad_output, indices or taps, result.
+Plan max_backward_plan(const Pool2dShape& shape, bool as_taps, const std::string& dtype, const std::string& name) {
+  const ElementType type = parse_element_type(name.c_str(), dtype);
+  return {3, [=](const Address* at, Stream stream) {
+            const char* op = name.c_str();
+            const Address indices = as_taps ? 0 : at[1], taps = as_taps ? at[1] : 0;
+            const std::int64_t outputs = count(shape.output_shape());
+            check_places(op, shape, indices, taps, true);
+            const Buffer gy = buffer(op, "grad_output", at[0], outputs, type);
+            const Buffer i = buffer<std::int32_t>(op, "indices", indices, indices ? outputs : 0);
+            const Buffer t = buffer<std::uint8_t>(op, "taps", taps, taps ? outputs : 0);
+            const Buffer gx = buffer(op, "out", at[2], count(shape.input_shape()), type);
+            for (const Buffer& read : {gy, i, t}) check_no_overlap(op, gx, read);
+            const py::gil_scoped_release release;
+            max_pool2d_backward(shape, type, pointer<void>(gy), {pointer<std::int32_t>(i), pointer<std::uint8_t>(t)},
+                                pointer<void>(gx), stream);
+          }};
+}
+
 void max_backward(const Pool2dShape& shape, Address grad_output, Address indices, Address taps, Address grad_input,
-                  const std::string& dtype, const std::string& name, Address stream) {
-  const char* op = name.c_str();
-  const ElementType type = parse_element_type(op, dtype);
-  const std::int64_t outputs = count(shape.output_shape());
-  check_places(op, shape, indices, taps, true);
-  const Buffer gy = buffer(op, "grad_output", grad_output, outputs, type);
-  const Buffer i = buffer<std::int32_t>(op, "indices", indices, indices ? outputs : 0);
-  const Buffer t = buffer<std::uint8_t>(op, "taps", taps, taps ? outputs : 0);
-  const Buffer gx = buffer(op, "out", grad_input, count(shape.input_shape()), type);
-  for (const Buffer& read : {gy, i, t}) check_no_overlap(op, gx, read);
-  const py::gil_scoped_release release;
-  max_pool2d_backward(shape, type, pointer<void>(gy), {pointer<std::int32_t>(i), pointer<std::uint8_t>(t)},
-                      pointer<void>(gx), as_stream(stream));
+                  const std::string& dtype, Address stream) {
+  if (indices && taps) throw std::invalid_argument("max_pool2d_backward: give indices or taps, got both");
+  const Address at[] = {grad_output, taps ? taps : indices, grad_input};
+  max_backward_plan(shape, taps != 0, dtype, "max_pool2d_backward")(at, stream);
 }
 
 // Addresses: input, output.
@@ -100,16 +110,25 @@ void avg_forward(const Pool2dShape& shape, Address input, Address output, bool c
   avg_forward_plan(shape, count_include_pad, divisor_override, dtype, "avg_pool2d")(at, stream);
 }
 
+// Addresses: grad_output, result.
+Plan avg_backward_plan(const Pool2dShape& shape, bool count_include_pad, std::int64_t divisor_override,
+                       const std::string& dtype, const std::string& name) {
+  const ElementType type = parse_element_type(name.c_str(), dtype);
+  return {2, [=](const Address* at, Stream stream) {
+            const char* op = name.c_str();
+            const Buffer gy = buffer(op, "grad_output", at[0], count(shape.output_shape()), type);
+            const Buffer gx = buffer(op, "out", at[1], count(shape.input_shape()), type);
+            check_no_overlap(op, gx, gy);
+            const py::gil_scoped_release release;
+            avg_pool2d_backward(shape, {count_include_pad, divisor_override}, type, pointer<void>(gy),
+                                pointer<void>(gx), stream);
+          }};
+}
+
 void avg_backward(const Pool2dShape& shape, Address grad_output, Address grad_input, bool count_include_pad,
-                  std::int64_t divisor_override, const std::string& dtype, const std::string& name, Address stream) {
-  const char* op = name.c_str();
-  const ElementType type = parse_element_type(op, dtype);
-  const Buffer gy = buffer(op, "grad_output", grad_output, count(shape.output_shape()), type);
-  const Buffer gx = buffer(op, "out", grad_input, count(shape.input_shape()), type);
-  check_no_overlap(op, gx, gy);
-  const py::gil_scoped_release release;
-  avg_pool2d_backward(shape, {count_include_pad, divisor_override}, type, pointer<void>(gy), pointer<void>(gx),
-                      as_stream(stream));
+                  std::int64_t divisor_override, const std::string& dtype, Address stream) {
+  const Address at[] = {grad_output, grad_input};
+  avg_backward_plan(shape, count_include_pad, divisor_override, dtype, "avg_pool2d_backward")(at, stream);
 }
 
 std::string explain(const Pool2dShape& shape, const std::string& operation) {
@@ -135,13 +154,15 @@ void bind_pool2d(py::module_& m) {
   m.def("max_pool2d_forward", &max_forward, py::arg("shape"), py::arg("input"), py::arg("output"), py::kw_only(),
         py::arg("indices"), py::arg("taps"), py::arg("positive_only"), dtype, py::arg("stream"));
   m.def("max_pool2d_backward", &max_backward, py::arg("shape"), py::arg("grad_output"), py::kw_only(),
-        py::arg("indices"), py::arg("taps"), py::arg("grad_input"), dtype, py::arg("op") = "max_pool2d_backward",
-        py::arg("stream"));
+        py::arg("indices"), py::arg("taps"), py::arg("grad_input"), dtype, py::arg("stream"));
   m.def("avg_pool2d_forward", &avg_forward, py::arg("shape"), py::arg("input"), py::arg("output"), py::kw_only(),
         py::arg("count_include_pad"), py::arg("divisor_override"), dtype, py::arg("stream"));
   m.def("avg_pool2d_backward", &avg_backward, py::arg("shape"), py::arg("grad_output"), py::arg("grad_input"),
-        py::kw_only(), py::arg("count_include_pad"), py::arg("divisor_override"), dtype,
-        py::arg("op") = "avg_pool2d_backward", py::arg("stream"));
+        py::kw_only(), py::arg("count_include_pad"), py::arg("divisor_override"), dtype, py::arg("stream"));
+  m.def("plan_max_pool2d_backward", &max_backward_plan, py::arg("shape"), py::kw_only(), py::arg("taps"),
+        py::arg("dtype"), py::arg("op"));
+  m.def("plan_avg_pool2d_backward", &avg_backward_plan, py::arg("shape"), py::kw_only(), py::arg("count_include_pad"),
+        py::arg("divisor_override"), py::arg("dtype"), py::arg("op"));
   m.def("plan_max_pool2d_forward", &max_forward_plan, py::arg("shape"), py::kw_only(), py::arg("positive_only"),
         py::arg("dtype"), py::arg("op"));
   m.def("plan_avg_pool2d_forward", &avg_forward_plan, py::arg("shape"), py::kw_only(), py::arg("count_include_pad"),

@@ -31,7 +31,7 @@ class Form {
     else
       fits_ = false;
   }
-  // None, and bool, int, float, str, tuple and list exactly, so that 1, 1.0 and True are not the same.
+  // None, bool, int, float, str exactly, and tuples and lists of them, so that 1, 1.0 and True are not the same.
   bool add_option(PyObject* value) {
     if (value == Py_None) return add(1), fits_;
     if (PyBool_Check(value)) return add(value == Py_True ? 2 : 3), fits_;
@@ -47,8 +47,8 @@ class Form {
       return add(5), add(bits), fits_;
     }
     if (PyUnicode_CheckExact(value)) return add_text(value);
-    const bool tuple = PyTuple_CheckExact(value);
-    if (!tuple && !PyList_CheckExact(value)) return false;
+    const bool tuple = PyTuple_Check(value);  // torch.Size is one
+    if (!tuple && !PyList_Check(value)) return false;
     const Py_ssize_t size = PySequence_Fast_GET_SIZE(value);
     add(tuple ? 7 : 8), add(size);
     for (Py_ssize_t i = 0; i < size; ++i)
@@ -242,18 +242,17 @@ class Calls {
     if (!look(inputs, out, options, asked)) return py::none();
     const std::shared_ptr<const Entry> entry = find(asked.form.words());
     if (!entry) return py::none();
-    py::object first = out;
-    py::tuple all(entry->makers.size());
-    for (std::size_t i = 0; i < entry->makers.size(); ++i) {
-      py::object result = i == 0 && !out.is_none() ? out : entry->makers[i]();
-      Seen seen;
-      if (result.ptr() != out.ptr()) {
-        const Reader* by = reader_of(result.ptr());
-        if (!by || !read(*by, result.ptr(), seen, nullptr)) return py::none();
-        asked.at[asked.count++] = seen.address;
+    std::vector<py::object> made;  // results, and memory for the time of the call
+    for (const py::object& maker : entry->makers) {
+      if (made.empty() && !out.is_none()) {
+        made.push_back(out);  // its address was read
+        continue;
       }
-      if (i == 0) first = result;
-      all[i] = std::move(result);
+      made.push_back(maker());
+      const Reader* by = reader_of(made.back().ptr());
+      Seen seen;
+      if (!by || !read(*by, made.back().ptr(), seen, nullptr)) return py::none();
+      asked.at[asked.count++] = seen.address;
     }
     Address stream = 0;
     if (!current_stream(*asked.by, asked.place, stream)) return py::none();
@@ -264,16 +263,20 @@ class Calls {
       return py::none();  // the stream of another device: Python says so
     }
     entry->plan(asked.at.data(), stream);
-    return entry->makers.size() == 1 ? first : py::object(all);
+    if (entry->returned == 1) return made.front();
+    py::tuple results(entry->returned);
+    for (std::size_t i = 0; i < entry->returned; ++i) results[i] = made[i];
+    return std::move(results);
   }
 
-  // A call of this form runs this plan, and `makers` return its results; the first one is not asked where `out` is
-  // given.
+  // A call of this form runs this plan. `makers` make its results, `returned` of them, then its scratch memory; the
+  // first one is not asked where `out` is given.
   void remember(const py::tuple& inputs, const py::object& out, const py::tuple& options, const Plan& plan,
-                const std::vector<py::object>& makers) {
+                const std::vector<py::object>& makers, std::size_t returned) {
     Asked asked;
-    if (!look(inputs, out, options, asked) || inputs.size() + makers.size() > kMostArrays) return;
-    auto entry = std::make_shared<const Entry>(Entry{plan, makers});
+    const std::size_t arrays = std::max(inputs.size() + makers.size(), static_cast<std::size_t>(plan.arrays()));
+    if (!look(inputs, out, options, asked) || arrays > kMostArrays || returned < 1 || returned > makers.size()) return;
+    auto entry = std::make_shared<const Entry>(Entry{plan, makers, returned});
     Entries before;  // is taken down when the lock is gone, since that runs Python
     const std::lock_guard<std::mutex> lock(mutex_);
     if (entries_.size() >= kMostForms) entries_.swap(before);
@@ -286,11 +289,12 @@ class Calls {
   }
 
  private:
-  static constexpr std::size_t kMostArrays = 8, kMostForms = 1024;
+  static constexpr std::size_t kMostArrays = 12, kMostForms = 1024;
 
   struct Entry {
     Plan plan;
     std::vector<py::object> makers;
+    std::size_t returned;
   };
   using Entries = std::unordered_map<std::vector<std::int64_t>, std::shared_ptr<const Entry>, Hash>;
 
@@ -339,6 +343,27 @@ class Calls {
   Entries entries_;
 };
 
+// Each plan on the addresses of these numbers; the rest of its arrays is left out.
+Plan sequence(std::vector<std::pair<Plan, std::vector<int>>> steps) {
+  int arrays = 0;
+  for (const auto& [plan, places] : steps) {
+    if (places.size() > static_cast<std::size_t>(plan.arrays()))
+      throw std::invalid_argument("plan_sequence: a plan of " + std::to_string(plan.arrays()) + " arrays got " +
+                                  std::to_string(places.size()));
+    for (const int place : places) {
+      if (place < 0) throw std::invalid_argument("plan_sequence: places must be >= 0, got " + std::to_string(place));
+      arrays = std::max(arrays, place + 1);
+    }
+  }
+  return {arrays, [steps = std::move(steps)](const Address* at, Stream stream) {
+            for (const auto& [plan, places] : steps) {
+              std::vector<Address> chosen(static_cast<std::size_t>(plan.arrays()));
+              for (std::size_t i = 0; i < places.size(); ++i) chosen[i] = at[places[i]];
+              plan(chosen.data(), reinterpret_cast<Address>(stream));
+            }
+          }};
+}
+
 }  // namespace
 
 void bind_quick_calls(py::module_& m) {
@@ -357,8 +382,9 @@ void bind_quick_calls(py::module_& m) {
       .def(py::init<>())
       .def("run", &Calls::run, py::arg("inputs"), py::arg("out"), py::arg("options"))
       .def("remember", &Calls::remember, py::arg("inputs"), py::arg("out"), py::arg("options"), py::arg("plan"),
-           py::arg("makers"))
+           py::arg("makers"), py::arg("returned"))
       .def("__len__", &Calls::size);
+  m.def("plan_sequence", &sequence, py::arg("steps"));
   m.def("read_directly", &read_directly, py::arg("type"), py::arg("library"), py::arg("ask"));
 }
 

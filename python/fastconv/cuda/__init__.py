@@ -9,8 +9,8 @@ Without a GPU this package still imports: `device_count()` is 0 and `status()` s
 
 from __future__ import annotations
 
-from fastconv.cuda.conv2d import (
-    conv2d,
+from fastconv.cuda.conv2d import conv2d
+from fastconv.cuda.conv2d_backward import (
     conv2d_backward_bias,
     conv2d_backward_bias_workspace_bytes,
     conv2d_backward_input,

@@ -25,19 +25,17 @@ class Output(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a call runs, on the addresses of its inputs and then its results."""
+    """What a call runs, on the addresses of its inputs, then its results, then memory for the time of the call."""
 
     native: Any
     results: tuple[Output, ...]
+    scratch: tuple[Output, ...] = ()
 
 
 class Operation:
-    """Call it with the arrays, `out` and the options; `judge(op, *views, out, *options)` gives a Plan or raises.
+    """Call it with the arrays, `out` and the options; `judge(op, *views, out, *options)` gives a Plan or raises."""
 
-    A judge may give None for what takes more than one kernel: then the call returns None, and nothing has happened.
-    """
-
-    def __init__(self, op: str, names: Sequence[str], judge: Callable[..., Plan | None]) -> None:
+    def __init__(self, op: str, names: Sequence[str], judge: Callable[..., Plan]) -> None:
         self.op, self._names, self._judge = op, tuple(names), judge
 
     def __call__(self, inputs: tuple[Any, ...], out: Any, options: tuple[Any, ...]) -> Any:
@@ -56,21 +54,20 @@ class Operation:
         assert first is not None
         given = None if out is None else arrays.look(op, "out", out)
         plan = self._judge(op, *views, given, *options)
-        if plan is None:
-            return None
-        makers = [arrays.maker(op, first, *result) for result in plan.results[out is not None :]]
-        results = [make() for make in makers]
-        written = [arrays.look(op, "out", result) for result in results]
+        new = (*plan.results, *plan.scratch)[out is not None :]
+        makers = [arrays.maker(op, first, *array) for array in new]
+        made = [make() for make in makers]
+        written = [arrays.look(op, "out", array) for array in made]
         if given is not None:
-            makers, results, written = [_nothing, *makers], [out, *results], [given, *written]
+            makers, made, written = [_nothing, *makers], [out, *made], [given, *written]
         with Launch(op, first, *views[1:], *written) as stream:
             plan.native.run([array.address if array else 0 for array in (*views, *written)], stream)
         if first.library in ("torch", "cupy"):
-            for value in (*inputs, *results):
+            for value in (*inputs, *made):
                 arrays.read_directly(module, value)
             calls = native.calls.setdefault(self, module.Calls())
-            calls.remember(inputs, out, options, plan.native, makers)
-        return results[0] if len(results) == 1 else tuple(results)
+            calls.remember(inputs, out, options, plan.native, makers, len(plan.results))
+        return made[0] if len(plan.results) == 1 else tuple(made[: len(plan.results)])
 
 
 def _nothing() -> None:

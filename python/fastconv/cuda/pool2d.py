@@ -10,7 +10,6 @@ from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import IntOrPair, PaddingArgument
 from fastconv.cuda import arrays, native
 from fastconv.cuda.arrays import View
-from fastconv.cuda.launch import Launch
 from fastconv.cuda.operation import Operation, Output, Plan
 
 
@@ -146,48 +145,76 @@ _global_max_pool2d = Operation("global_max_pool2d", ("input", "taps"), judge_glo
 _global_avg_pool2d = Operation("global_avg_pool2d", ("input",), judge_global_avg_pool2d)
 
 
-def _max_backward(op: str, shape: Any, grad_output: Any, indices: Any, out: Any) -> Any:
+def _plan_max_backward(op: str, shape: Any, grad_output: View, indices: View, out: View | None) -> Plan:
     gy = arrays.view_floats(op, "grad_output", grad_output, 4)
     arrays.check_shape(op, "grad_output", gy, output_shape(shape))
-    found = arrays.look(op, "indices", indices)
-    kind = "uint8" if found.dtype == "uint8" else "int32"
-    places = arrays.view(op, "indices", found, 4, kind)
-    arrays.check_shape(op, "indices", places, gy.shape)
+    taps = indices.dtype == "uint8"
+    arrays.check_shape(op, "indices", arrays.view(op, "indices", indices, 4, "uint8" if taps else "int32"), gy.shape)
     n, c, h, w = shape.input_shape
-    result = arrays.output(op, out, grad_output, (n, h, w, c), gy.dtype)
-    gx = arrays.view(op, "out", result, 4, gy.dtype, write=True)
-    with Launch(op, gy, places, gx) as stream:
-        native.module(op).max_pool2d_backward(
-            shape,
-            gy.address,
-            indices=places.address if kind == "int32" else 0,
-            taps=places.address if kind == "uint8" else 0,
-            grad_input=gx.address,
-            dtype=gy.dtype,
-            op=op,
-            stream=stream,
-        )
-    return result
+    if out is not None:
+        arrays.check_result(op, out, (n, h, w, c), gy.dtype)
+    run = native.module(op).plan_max_pool2d_backward(shape, taps=taps, dtype=gy.dtype, op=op)
+    return Plan(run, (Output((n, h, w, c), gy.dtype),))
 
 
-def _avg_backward(op: str, shape: Any, grad_output: Any, include_pad: bool, divisor: int, out: Any) -> Any:
+def _plan_avg_backward(
+    op: str, shape: Any, grad_output: View, include_pad: bool, divisor: int, out: View | None
+) -> Plan:
     gy = arrays.view_floats(op, "grad_output", grad_output, 4)
     arrays.check_shape(op, "grad_output", gy, output_shape(shape))
     n, c, h, w = shape.input_shape
-    result = arrays.output(op, out, grad_output, (n, h, w, c), gy.dtype)
-    gx = arrays.view(op, "out", result, 4, gy.dtype, write=True)
-    with Launch(op, gy, gx) as stream:
-        native.module(op).avg_pool2d_backward(
-            shape,
-            gy.address,
-            gx.address,
-            count_include_pad=include_pad,
-            divisor_override=divisor,
-            dtype=gy.dtype,
-            op=op,
-            stream=stream,
-        )
-    return result
+    if out is not None:
+        arrays.check_result(op, out, (n, h, w, c), gy.dtype)
+    options = {"count_include_pad": include_pad, "divisor_override": divisor, "dtype": gy.dtype, "op": op}
+    return Plan(native.module(op).plan_avg_pool2d_backward(shape, **options), (Output((n, h, w, c), gy.dtype),))
+
+
+def judge_max_pool2d_backward(
+    op: str, grad_output: View, indices: View, out: View | None, input_shape: object, *window: Any
+) -> Plan:
+    """`window`: kernel_size, stride, padding, dilation, ceil_mode."""
+    shape = geometry(op, arg.shape_tuple(op, "input_shape", input_shape, 4), *window)
+    return _plan_max_backward(op, shape, grad_output, indices, out)
+
+
+def judge_global_max_pool2d_backward(
+    op: str, grad_output: View, indices: View, out: View | None, input_shape: object
+) -> Plan:
+    shape = _image_window(op, arg.shape_tuple(op, "input_shape", input_shape, 4))
+    return _plan_max_backward(op, shape, grad_output, indices, out)
+
+
+def judge_avg_pool2d_backward(
+    op: str,
+    grad_output: View,
+    out: View | None,
+    input_shape: object,
+    kernel_size: object,
+    stride: object,
+    padding: object,
+    ceil_mode: object,
+    count_include_pad: object,
+    divisor_override: object,
+) -> Plan:
+    full = arg.shape_tuple(op, "input_shape", input_shape, 4)
+    shape = geometry(op, full, kernel_size, stride, padding, 1, ceil_mode)
+    include_pad = arg.flag(op, "count_include_pad", count_include_pad)
+    return _plan_avg_backward(op, shape, grad_output, include_pad, _divisor(op, divisor_override), out)
+
+
+def judge_global_avg_pool2d_backward(op: str, grad_output: View, out: View | None, input_shape: object) -> Plan:
+    shape = _image_window(op, arg.shape_tuple(op, "input_shape", input_shape, 4))
+    return _plan_avg_backward(op, shape, grad_output, True, 0, out)
+
+
+_max_pool2d_backward = Operation("max_pool2d_backward", ("grad_output", "indices"), judge_max_pool2d_backward)
+_avg_pool2d_backward = Operation("avg_pool2d_backward", ("grad_output",), judge_avg_pool2d_backward)
+_global_max_pool2d_backward = Operation(
+    "global_max_pool2d_backward", ("grad_output", "indices"), judge_global_max_pool2d_backward
+)
+_global_avg_pool2d_backward = Operation(
+    "global_avg_pool2d_backward", ("grad_output",), judge_global_avg_pool2d_backward
+)
 
 
 def max_pool2d(
@@ -253,10 +280,8 @@ def max_pool2d_backward(
     Sums have one order, without atomics. What the CPU refuses, an index outside the plane, takes no part here, as any
     place that the window does not have: to look at the values would mean to wait for the GPU.
     """
-    op = "max_pool2d_backward"
-    full = arg.shape_tuple(op, "input_shape", input_shape, 4)
-    shape = geometry(op, full, kernel_size, stride, padding, dilation, ceil_mode)
-    return _max_backward(op, shape, grad_output, indices, out)
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool2d_backward((grad_output, indices), out, (input_shape, *window))
 
 
 def avg_pool2d(
@@ -288,11 +313,8 @@ def avg_pool2d_backward(
     out: Any = None,
 ) -> Any:
     """Gradient of `avg_pool2d`; `input_shape` is (N, H, W, C)."""
-    op = "avg_pool2d_backward"
-    full = arg.shape_tuple(op, "input_shape", input_shape, 4)
-    shape = geometry(op, full, kernel_size, stride, padding, 1, ceil_mode)
-    include_pad = arg.flag(op, "count_include_pad", count_include_pad)
-    return _avg_backward(op, shape, grad_output, include_pad, _divisor(op, divisor_override), out)
+    options = (input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _avg_pool2d_backward((grad_output,), out, options)
 
 
 def global_avg_pool2d(input: Any, *, out: Any = None) -> Any:
@@ -302,9 +324,7 @@ def global_avg_pool2d(input: Any, *, out: Any = None) -> Any:
 
 def global_avg_pool2d_backward(grad_output: Any, input_shape: Sequence[int], *, out: Any = None) -> Any:
     """Gradient of `global_avg_pool2d`: grad_output / (H*W) at every pixel; `input_shape` is (N, H, W, C)."""
-    op = "global_avg_pool2d_backward"
-    shape = _image_window(op, arg.shape_tuple(op, "input_shape", input_shape, 4))
-    return _avg_backward(op, shape, grad_output, True, 0, out)
+    return _global_avg_pool2d_backward((grad_output,), out, (input_shape,))
 
 
 def global_max_pool2d(
@@ -316,6 +336,4 @@ def global_max_pool2d(
 
 def global_max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Sequence[int], *, out: Any = None) -> Any:
     """Gradient of `global_max_pool2d`; see `max_pool2d_backward`."""
-    op = "global_max_pool2d_backward"
-    shape = _image_window(op, arg.shape_tuple(op, "input_shape", input_shape, 4))
-    return _max_backward(op, shape, grad_output, indices, out)
+    return _global_max_pool2d_backward((grad_output, indices), out, (input_shape,))

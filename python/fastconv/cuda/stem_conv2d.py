@@ -8,7 +8,8 @@ from typing import Any
 from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import IntOrPair, PaddingArgument
 from fastconv.cuda import arrays, native
-from fastconv.cuda.conv2d import accumulates, geometry, output_shape, workspace_view
+from fastconv.cuda.conv2d import geometry, output_shape
+from fastconv.cuda.conv2d_backward import accumulates, workspace_view
 from fastconv.cuda.launch import Launch
 
 

@@ -1,7 +1,7 @@
 """`fastconv.ops` on GPU arrays, and its one door to `fastconv.cuda`, which knows nothing of `ops`.
 
 `fastconv.ops.device.gpu_ops` loads this at the first call with such an array. Functions have the names of `ops`;
-layouts are the business of `routed`.
+layouts are the business of `layouts`.
 """
 
 from __future__ import annotations

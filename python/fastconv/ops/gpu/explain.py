@@ -10,7 +10,7 @@ from fastconv.cuda import arrays, native
 from fastconv.cuda.arrays import View
 from fastconv.cuda.conv2d import geometry as conv2d_geometry
 from fastconv.cuda.pool2d import geometry as pool2d_geometry
-from fastconv.ops.gpu.routed import ITEM_BYTES, conversion
+from fastconv.ops.gpu.layouts import ITEM_BYTES, conversion
 
 _KERNELS = {
     "conv2d": "conv2d_forward_simt",

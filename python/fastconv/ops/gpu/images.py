@@ -16,8 +16,8 @@ from fastconv.cuda.arrays import View
 from fastconv.cuda.launch import Launch
 from fastconv.ops import adaptive_pool2d as adaptive
 from fastconv.ops.gpu.layers import resample
-from fastconv.ops.gpu.routed import Result
-from fastconv.ops.gpu.routed import images as as_images
+from fastconv.ops.gpu.layouts import Result
+from fastconv.ops.gpu.layouts import images as as_images
 from fastconv.ops.max_unpool2d import unpooled_size
 from fastconv.ops.maxout import maxout_geometry, maxout_pieces
 from fastconv.ops.pad2d import center_cropping, check_amounts, check_pad_options, cropped_size, padded_size

@@ -1,6 +1,6 @@
 """More of `fastconv.ops` on GPU arrays: activations, softmax, batch norm, transposed convolution, losses, upsampling.
 
-The rules are those of `routed`.
+The rules are those of `layouts`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fastconv.cuda.arrays import View
 from fastconv.cuda.launch import Launch
 from fastconv.ops.activation import softmax_axis
 from fastconv.ops.conv_transpose2d import conv_transpose2d_geometry
-from fastconv.ops.gpu import routed
+from fastconv.ops.gpu import layouts, routed
 from fastconv.ops.norm import check_count
 from fastconv.ops.pointwise import READ_INPUT
 from fastconv.ops.upsample import Resize
@@ -97,7 +97,7 @@ def _channels_last(op: str, name: str, value: Any, layout: arg.Layout) -> tuple[
         return arrays.view(op, name, array, 2), 2
     if len(array.shape) != 4:
         raise ValueError(f"{op}: {name} must be (N, F) or 4-D ({layout}), got shape {array.shape}")
-    return arrays.view(op, name, routed.images(op, name, array, layout)[0], 4), 4
+    return arrays.view(op, name, layouts.images(op, name, array, layout)[0], 4), 4
 
 
 def _vector(op: str, name: str, value: Any, size: int, write: bool = False) -> View | None:
@@ -143,7 +143,7 @@ def batch_norm(
     mean = _vector(op, "running_mean", running_mean, channels, write=training)
     var = _vector(op, "running_var", running_var, channels, write=training)
     w, b = _vector(op, "weight", weight, channels), _vector(op, "bias", bias, channels)
-    result = routed.Result(op, out, order) if ndim == 4 else None
+    result = layouts.Result(op, out, order) if ndim == 4 else None
     place = result.direct if result is not None else out
     y = arrays.output(op, place, x, x.shape)
     stats = arrays.empty(op, x, (channels, 2), "float64")
@@ -180,7 +180,7 @@ def batch_norm_backward(
     saved = arrays.view(op, "stats", stats, 2, "float64")
     arrays.check_shape(op, "stats", saved, (channels, 2))
     w, b = _vector(op, "weight", weight, channels), _vector(op, "bias", bias, channels)
-    result = routed.Result(op, out, order) if ndim == 4 else None
+    result = layouts.Result(op, out, order) if ndim == 4 else None
     place = result.direct if result is not None else out
     gx = arrays.output(op, place, x, x.shape)
     grads = [arrays.empty(op, x, (channels,)) for _ in range(2)]
@@ -206,14 +206,14 @@ def conv_transpose2d(
     order = arg.layout(op, layout)
     routed.only_auto(op, algo)
     relu = arg.activation(op, activation) == "relu"
-    x, single = routed.images(op, "input", input, order)
-    w = routed.as_nhwc_weight(op, weight)
+    x, single = layouts.images(op, "input", input, order)
+    w = layouts.as_nhwc_weight(op, weight)
     c, kh, kw, o = w.shape
     judged: tuple[Any, Any, Any, Any, Any, Any] = geometry
     shape = conv_transpose2d_geometry(op, x.shape, (c, o, kh, kw), *judged, "NHWC")
     n, channels, height, width = shape.input_shape
     b = _vector(op, "bias", bias, channels)
-    result = routed.Result(op, out, order, single)
+    result = layouts.Result(op, out, order, single)
     options: Any = {"stride": shape.stride, "padding": shape.padding, "dilation": shape.dilation}
     y = kernels.conv2d_backward_input(
         (n, height, width, channels), w, x, **options, groups=shape.groups, out=result.direct
@@ -319,12 +319,12 @@ def resample(op: str, x: View, description: tuple[Any, ...], backward: bool, out
 def upsample(input: Any, size: Any, scale_factor: Any, mode: str, align_corners: bool, *, layout: str, out: Any) -> Any:
     op = "upsample"
     order = arg.layout(op, layout)
-    x, single = routed.images(op, "input", input, order)
+    x, single = layouts.images(op, "input", input, order)
     x = arrays.view(op, "input", x, 4)
     resize = Resize(op, size, scale_factor, mode, align_corners)
     n, height, width, channels = x.shape
     description = resize.arguments(resize.geometry((n, channels, height, width)))
-    result = routed.Result(op, out, order, single)
+    result = layouts.Result(op, out, order, single)
     return result.finish(resample(op, x, description, False, result.direct))
 
 
@@ -342,11 +342,11 @@ def upsample_backward(
     op = "upsample_backward"
     order = arg.layout(op, layout)
     full, single = arg.batch_shape(op, "input_shape", input_shape, 4)
-    grad, _ = routed.images(op, "grad_output", grad_output, order)
+    grad, _ = layouts.images(op, "grad_output", grad_output, order)
     grad = arrays.view(op, "grad_output", grad, 4)
     resize = Resize(op, size, scale_factor, mode, align_corners)
     shape = resize.geometry(arg.logical_shape(full, order))
     n, c, oh, ow = shape.output_shape
     arrays.check_shape(op, "grad_output", grad, (n, oh, ow, c))
-    result = routed.Result(op, out, order, single)
+    result = layouts.Result(op, out, order, single)
     return result.finish(resample(op, grad, resize.arguments(shape), True, result.direct))
