@@ -83,7 +83,7 @@ def test_cupy_arrays(emulated: ModuleType, monkeypatch: pytest.MonkeyPatch, x: n
     assert emulated.emulated_orders() == []  # one library, one stream: nobody waits
 
 
-def test_who_goes_to_the_gpu(x: np.ndarray) -> None:
+def test_who_goes_to_the_gpu(x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """Judged by what an array says of itself, without loading anything for it."""
 
     class Unspeakable:
@@ -92,6 +92,9 @@ def test_who_goes_to_the_gpu(x: np.ndarray) -> None:
 
     for value in (GpuArray(x), GpuArray(x, kind=13), Plain(x), SimpleNamespace(is_cuda=True)):
         assert is_on_gpu(value)
+    cupy = SimpleNamespace(ndarray=type("ndarray", (), {"__dlpack_device__": None}))
+    monkeypatch.setitem(__import__("sys").modules, "cupy", cupy)
+    assert is_on_gpu(cupy.ndarray())  # not asked: its answer takes a question to the driver
     for value in (x, GpuArray(x, kind=1), Unspeakable(), SimpleNamespace(is_cuda=False), [1.0], None):
         assert not is_on_gpu(value)
 

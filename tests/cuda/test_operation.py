@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -331,6 +332,42 @@ def test_forms_are_forgotten_when_there_are_many(torch: Any) -> None:
     (calls,) = native.calls.values()
     assert 0 < len(calls) <= 1024
     assert torch.equal(cuda.relu(torch.ones(7)), torch.ones(7))
+
+
+def test_nothing_is_kept(torch: Any, rng: np.random.Generator) -> None:
+    """Neither arrays nor options are held longer than the call."""
+    x, w, b, y = (tensor(torch, rng, *shape) for shape in ((2, 4, 6, 5), (6, 4, 3, 3), (6,), (2, 6, 6, 5)))
+    part = overlapping(torch, x, y)
+    padding, layout = ((1, 1), (1, 1)), "NC" + "HW"[:2]
+
+    def counts() -> list[int]:
+        return [sys.getrefcount(value) for value in (x, w, b, y, padding, layout)]
+
+    ops.conv2d(x, w, b, padding=padding, layout=layout, out=y)
+    before = counts()
+    for _ in range(100):
+        ops.conv2d(x, w, b, padding=padding, layout=layout, out=y)
+        ops.conv2d(x.contiguous(), w, b, padding=padding, layout=layout)
+        with pytest.raises(ValueError, match="must not overlap"):
+            ops.conv2d(x, w, b, padding=padding, layout=layout, out=part)
+    assert counts() == before
+
+
+def test_many_threads(torch: Any) -> None:
+    """They share the plans of an operation, and each gets its own result."""
+    inputs = [torch.arange(-size, size, dtype=torch.float32) for size in range(1, 40)]
+    wrong: list[int] = []
+
+    def work() -> None:
+        for _ in range(20):
+            wrong.extend(x.numel() for x in inputs if not torch.equal(cuda.relu(x), x.clamp(min=0)))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def entered(call: Callable[[], object]) -> list[str]:
