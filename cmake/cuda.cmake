@@ -27,6 +27,7 @@ set(FASTCONV_CUDA_SOURCES
     csrc/cuda/conv2d_backward_weight_mma_tf32x3.cu
     csrc/cuda/conv2d_forward.cu
     csrc/cuda/conv2d_kind.cu
+    csrc/cuda/conv2d_simt_plan.cu
     csrc/cuda/conv2d_wgmma.cu
     csrc/cuda/depthwise_conv2d.cu
     csrc/cuda/depthwise_conv2d_backward_weight.cu

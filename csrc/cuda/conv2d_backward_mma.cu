@@ -70,8 +70,15 @@ Conv2dBackwardChoice choose_conv2d_backward_input(const Conv2dShape& shape, Elem
   return {"conv2d_backward_input_mma", true, 128, columns, 16, stages};
 }
 
+std::int64_t conv2d_backward_input_mma_workspace_bytes(const Conv2dShape& shape, ElementType type,
+                                                       Precision precision) {
+  const bool exact = type == ElementType::kFloat32 && is_exact(shape, type, precision, current_compute_capability());
+  return exact ? conv2d_backward_input_workspace_bytes(shape) : 0;
+}
+
 void conv2d_backward_input_mma(const Conv2dShape& shape, ElementType type, Precision precision, const void* weight,
-                               const void* grad_output, const std::uint32_t* mask, void* grad_input, Stream stream) {
+                               const void* grad_output, const std::uint32_t* mask, void* grad_input,
+                               Workspace workspace, Stream stream) {
   const bool whole_pieces = aligned(weight, 16) && aligned(grad_output, 16);
   const Conv2dBackwardChoice choice =
       choose_conv2d_backward_input(shape, type, precision, whole_pieces, current_compute_capability());
@@ -79,7 +86,7 @@ void conv2d_backward_input_mma(const Conv2dShape& shape, ElementType type, Preci
     return depthwise_conv2d_backward_input(shape, type, weight, grad_output, mask, grad_input, stream);
   if (!choice.tensor_cores)
     return conv2d_backward_input(shape, static_cast<const float*>(weight), static_cast<const float*>(grad_output), mask,
-                                 static_cast<float*>(grad_input), stream);
+                                 static_cast<float*>(grad_input), workspace, stream);
   Conv2dBackwardInputMma* backward =
       of_kind(type, precision, conv2d_backward_input_mma_tf32, conv2d_backward_input_mma_tf32x3,
               conv2d_backward_input_mma_float16, conv2d_backward_input_mma_bfloat16);

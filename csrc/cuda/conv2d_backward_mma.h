@@ -31,8 +31,10 @@ Conv2dBackwardInputMma conv2d_backward_input_mma_tf32, conv2d_backward_input_mma
     conv2d_backward_input_mma_float16, conv2d_backward_input_mma_bfloat16;  // each compiled by itself
 
 // As conv2d_backward_input(), with all arrays of `type`.
+std::int64_t conv2d_backward_input_mma_workspace_bytes(const Conv2dShape& shape, ElementType type, Precision precision);
 void conv2d_backward_input_mma(const Conv2dShape& shape, ElementType type, Precision precision, const void* weight,
-                               const void* grad_output, const std::uint32_t* mask, void* grad_input, Stream stream);
+                               const void* grad_output, const std::uint32_t* mask, void* grad_input,
+                               Workspace workspace, Stream stream);
 
 // As conv2d_backward_weight(), with input and grad_output of `type`; grad_weight likewise, or float32 where `wide`. The
 // workspace serves every GPU.

@@ -61,8 +61,15 @@ Conv2dForwardChoice choose_conv2d_forward(const Conv2dShape& shape, ElementType 
   return {"conv2d_forward_mma", true, shape.ocg() > 64 ? 128 : shape.ocg() > 32 ? 64 : 32, 16, stages};
 }
 
+std::int64_t conv2d_forward_mma_workspace_bytes(const Conv2dShape& shape, ElementType type, Precision precision) {
+  const bool exact =
+      type == ElementType::kFloat32 && (precision == Precision::kIeee || current_compute_capability() < 80);
+  return exact ? conv2d_forward_workspace_bytes(shape) : 0;
+}
+
 void conv2d_forward_mma(const Conv2dShape& shape, ElementType type, Precision precision, const void* input,
-                        const void* weight, const void* bias, void* output, bool relu, Stream stream) {
+                        const void* weight, const void* bias, void* output, bool relu, Workspace workspace,
+                        Stream stream) {
   const bool whole_pieces = aligned(input, 16) && aligned(weight, 16);
   const Conv2dForwardChoice choice =
       choose_conv2d_forward(shape, type, precision, whole_pieces, current_compute_capability());
@@ -70,7 +77,7 @@ void conv2d_forward_mma(const Conv2dShape& shape, ElementType type, Precision pr
     return depthwise_conv2d_forward(shape, type, input, weight, bias, output, relu, stream);
   if (!choice.tensor_cores)
     return conv2d_forward(shape, static_cast<const float*>(input), static_cast<const float*>(weight),
-                          static_cast<const float*>(bias), static_cast<float*>(output), relu, stream);
+                          static_cast<const float*>(bias), static_cast<float*>(output), relu, workspace, stream);
   Conv2dForwardMma* forward = type == ElementType::kFloat16    ? conv2d_forward_mma_float16
                               : type == ElementType::kBFloat16 ? conv2d_forward_mma_bfloat16
                               : precision == Precision::kTf32  ? conv2d_forward_mma_tf32

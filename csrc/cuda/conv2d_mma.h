@@ -8,6 +8,7 @@
 #include "core/conv2d_shape.h"
 #include "cuda/element_type.h"
 #include "cuda/stream.h"
+#include "cuda/workspace.h"
 
 namespace fastconv {
 namespace cuda {
@@ -44,8 +45,10 @@ Conv2dForwardMma conv2d_forward_mma_tf32, conv2d_forward_mma_tf32x3, conv2d_forw
     conv2d_forward_mma_bfloat16;  // each compiled by itself
 
 // As conv2d_forward(), with all arrays of `type`. The sums are float32.
+std::int64_t conv2d_forward_mma_workspace_bytes(const Conv2dShape& shape, ElementType type, Precision precision);
 void conv2d_forward_mma(const Conv2dShape& shape, ElementType type, Precision precision, const void* input,
-                        const void* weight, const void* bias, void* output, bool relu, Stream stream);
+                        const void* weight, const void* bias, void* output, bool relu, Workspace workspace,
+                        Stream stream);
 
 }  // namespace cuda
 }  // namespace fastconv

@@ -45,6 +45,8 @@ def set_emulation(
     multiprocessors: int = 132,
     tensor_maps: bool = True,
     launches: bool = True,
+    simt_tile: tuple[int, int] = (0, 0),
+    simt_split: bool = False,
 ) -> None:
     """Of the emulator only: when asynchronous copies land, the order of threads and blocks, an error of every launch,
     which GPU it is, whether its driver makes tensor maps, and whether kernels run at all."""
@@ -115,6 +117,9 @@ class Conv2dShape:
     @property
     def output_shape(self) -> _Shape4: ...
 
+def explain_conv2d_simt(shape: Conv2dShape, *, backward_input: bool, multiprocessors: int) -> str:
+    """Tiles and chunks of the exact kernel, if all arrays are aligned."""
+
 def explain_conv2d_kind(shape: Conv2dShape) -> str: ...
 def stem_conv2d_forward(
     shape: Conv2dShape,
@@ -154,6 +159,8 @@ def conv2d_backward_input(
     *,
     dtype: str = "float32",
     precision: str = "",
+    workspace: int = 0,
+    workspace_bytes: int = 0,
     stream: int,
 ) -> None:
     """mask: one bit per element of grad_input, which is 0 where it is not set. Types as for conv2d_forward_mma."""
@@ -278,8 +285,10 @@ def plan_avg_pool2d_forward(
     """Addresses: input, output."""
 
 def explain_pool2d(shape: Pool2dShape, operation: str) -> str: ...
-def plan_conv2d_backward_input(shape: Conv2dShape, *, dtype: str, precision: str, op: str) -> Plan:
-    """Addresses: grad_output, weight, mask, result."""
+def plan_conv2d_backward_input(
+    shape: Conv2dShape, *, dtype: str, precision: str, workspace_bytes: int = 0, op: str
+) -> Plan:
+    """Addresses: grad_output, weight, mask, result, and the workspace where it has bytes."""
 
 def plan_conv2d_backward_weight(
     shape: Conv2dShape, *, dtype: str, precision: str, wide: bool, accumulate: bool, op: str
@@ -289,8 +298,10 @@ def plan_conv2d_backward_weight(
 def plan_conv2d_backward_bias(pixels: int, channels: int, *, dtype: str, wide: bool, accumulate: bool, op: str) -> Plan:
     """Addresses: grad_output, mask, masked, workspace, result, and a workspace as above."""
 
-def plan_conv2d_forward(shape: Conv2dShape, *, dtype: str, precision: str, relu: bool, op: str) -> Plan:
-    """Addresses: input, weight, bias, output."""
+def plan_conv2d_forward(
+    shape: Conv2dShape, *, dtype: str, precision: str, relu: bool, workspace_bytes: int = 0, op: str
+) -> Plan:
+    """Addresses: input, weight, bias, output, and the workspace where it has bytes."""
 
 def conv2d_forward_mma(
     shape: Conv2dShape,
@@ -302,10 +313,19 @@ def conv2d_forward_mma(
     dtype: str,
     precision: str,
     relu: bool,
+    workspace: int = 0,
+    workspace_bytes: int = 0,
     stream: int,
 ) -> None:
-    """All arrays of `dtype`: float32 with precision ieee, tf32 or tf32x3; float16 and bfloat16 with "" for it."""
+    """All arrays of `dtype`: float32 with precision ieee, tf32 or tf32x3; float16 and bfloat16 with "" for it.
 
+    The workspace makes no difference but for time, on the device that was asked for its bytes.
+    """
+
+def conv2d_forward_workspace_bytes(shape: Conv2dShape, *, dtype: str = "float32", precision: str = "") -> int: ...
+def conv2d_backward_input_workspace_bytes(
+    shape: Conv2dShape, *, dtype: str = "float32", precision: str = ""
+) -> int: ...
 def conv2d_forward_choice(
     shape: Conv2dShape, *, dtype: str, precision: str, aligned: bool, compute_capability: int
 ) -> str:

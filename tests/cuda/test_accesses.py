@@ -116,6 +116,7 @@ def test_no_conflicts_of_banks_and_whole_sectors(emulated: ModuleType, name: str
 
 def test_the_loop_of_the_exact_kernel(emulated: ModuleType) -> None:
     """16 bytes of both operands for four of depth: 64 loads of a warp for each slab of 8, and 4 copies."""
+    emulated.set_emulation(late_landing=False, backwards=False, simt_tile=(128, 128))
     counted = lines(emulated, calls("float32")["conv2d"])
     loads = sum(line.requests for line in counted if line.shared and not line.store)
     copies = sum(line.requests for line in counted if line.shared and line.store)

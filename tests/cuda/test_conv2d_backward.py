@@ -28,9 +28,9 @@ CASES = [
     Geometry(4, 3, (9, 7), (3, 4), (9, 5), dilation=(2, 2)),
     Geometry(5, 6, (13, 11), (2, 2), (5, 4), ((1, 2), (3, 0))),
     Geometry(6, 6, (6, 5), (3, 3), (2, 1), ((1, 1), (1, 1)), groups=6),
-    Geometry(4, 8, (17, 16), (3, 3), padding=((1, 1), (1, 1)), batch=8),
+    Geometry(8, 8, (17, 16), (3, 3), padding=((1, 1), (1, 1)), batch=8),
     Geometry(6, 9, (7, 8), (3, 3), (2, 1), ((1, 1), (1, 1)), groups=3),
-    Geometry(3, 5, (23, 25), (3, 3)),
+    Geometry(5, 5, (23, 25), (3, 3)),
     Geometry(12, 8, (5, 6), (3, 3), batch=0),
 ]
 SLICED = CASES[11]
@@ -85,7 +85,7 @@ def test_phases(emulated: ModuleType, stride: tuple, dilation: tuple, kernel: tu
         least = [dilation[a] * (kernel[a] - 1) + 1 - sum(padding[a]) for a in (0, 1)]
         for more in ((0, 0), (1, 6), (7, 2)):
             image = (max(1, least[0] + more[0]), max(1, least[1] + more[1]))
-            geometry = Geometry(3, 5, image, kernel, stride, padding, dilation)
+            geometry = Geometry(5, 3, image, kernel, stride, padding, dilation)
             gx, gw = run(geometry, geometry.integers)
             np.testing.assert_array_equal(gx, geometry.integers["grad_input"])
             np.testing.assert_array_equal(gw, geometry.integers["grad_weight"])
@@ -133,7 +133,7 @@ def test_bias(any_mode: ModuleType, shape: tuple[int, ...], rng: np.random.Gener
 @pytest.mark.parametrize("image", [(6, 6), (18, 17)], ids=["one slice", "slices"])
 def test_what_is_not_finite(emulated: ModuleType, value: float, where: str, image: tuple[int, int]) -> None:
     """It reaches what reads it and nothing else; padding reads neither weights nor gradients."""
-    geometry = Geometry(4, 8, image, (3, 3), (1, 1), ((1, 1), (1, 1)))
+    geometry = Geometry(8, 8, image, (3, 3), (1, 1), ((1, 1), (1, 1)))
     data = {name: array.copy() for name, array in geometry.normal.items()}
     data[where][0, 1, 0, 0] = value
     with np.errstate(invalid="ignore"):

@@ -32,6 +32,10 @@ PIXELS = "wgmma_store.h", *WGMMA[1:]
 QUAD = "quad.h", *WGMMA[1:]
 OPERANDS = "wgmma_operands.h", *WGMMA[1:]
 CORNERS = "conv2d_wgmma_launch.h", *WGMMA[1:]
+CHUNKS = "depth_chunks.h", "conv2d_forward.cu", "test_deep_layers.py"
+DEEP = "conv2d_forward_simt.h", *CHUNKS[1:]
+DEEP_TILE = "simt_tile.h", *CHUNKS[1:]
+DEEP_INPUT = "conv2d_backward_input_simt.h", "conv2d_backward_input.cu", CHUNKS[2]
 GEOMETRY = "conv2d_geometry.h", "conv2d_forward.cu", "test_conv2d.py"
 TILE = "simt_tile.h", "conv2d_forward.cu", "test_conv2d.py"
 LINES = "simt_tile.h", "conv2d_backward_weight.cu", "test_conv2d_backward.py"
@@ -95,18 +99,38 @@ class Bug:
 
 BUGS = [
     Bug("no barrier before a slab is read", TILE, "    sync();", "    ", by_default=True),
-    Bug("a wait that is too short", TILE, "cp_async_wait<0>", "cp_async_wait<1>", by_default=True),
-    Bug(
-        "copies over the stage that is read", TILE, "(stages + next, depth)", "(stages + stage, depth)", by_default=True
-    ),
+    Bug("a wait that is too short", TILE, "cp_async_wait<ahead - 1>", "cp_async_wait<ahead>", by_default=True),
+    Bug("copies over the stage that is read", TILE, "(stages + last, next)", "(stages + stage, next)", by_default=True),
     Bug("one stage only is read", TILE, "stages + stage + own_rows", "stages + own_rows"),
     Bug("columns of the warp forgotten", TILE, "warp() % 2 * (kColumns / 2) + ", ""),
     Bug("only the first four lines of a thread", LINES, "i / kWide * kWide * threads", "i / kWide * kWide"),
-    Bug("rows beyond the last are stored", CONV, "row >= g.output_pixels ||", "row < 0 ||"),
-    Bug("columns beyond the group are stored", CONV, "|| column >= g.ocg) return", "|| column < 0) return"),
-    Bug("bias of the wrong group", CONV, "p.bias[channel]", "p.bias[column]"),
-    Bug("NaN becomes 0", CONV, "y > 0 || y != y ? y : 0", "y > 0 ? y : 0"),
-    Bug("padding reads weights", CONV, "if (again) y = ", "if (false) y = "),
+    Bug(
+        "rows beyond the last are stored", CONV, "row_in_tile < g.output_pixels && column", "row_in_tile >= 0 && column"
+    ),
+    Bug("columns beyond the group are stored", CONV, "&& column < g.ocg ? at", "&& column >= 0 ? at"),
+    Bug("bias of the wrong group", CONV, "p.finished(sum.at[0], channel)", "p.finished(sum.at[0], channel % g.ocg)"),
+    Bug("NaN becomes 0", CONV, "sum > 0 || sum != sum ? sum : 0", "sum > 0 ? sum : 0"),
+    Bug("padding reads weights", CONV, "if (channel < 0 || !to.last) return;", "return;"),
+    Bug("chunks are not added", CHUNKS, "adds(!chunks.partial && end > chunks.depth)", "adds(false)"),
+    Bug("a chunk is finished like a sum", CHUNKS, "last(!chunks.partial && end == all)", "last(!chunks.partial)"),
+    Bug("chunks of all blocks in one place", CHUNKS, "chunks.chunk(block) * chunks.elements", "0 * chunks.elements"),
+    Bug("the last chunk is left out", CHUNKS, "chunk < count;", "chunk < count - 1;"),
+    Bug("chunks begin over a slab that is read", DEEP, "    sync();  // nobody reads the last slab any more\n", ""),
+    Bug(
+        "four stages do not go round",
+        DEEP_TILE,
+        "stage - kStageFloats : (stages - 1) * kStageFloats",
+        "stage - kStageFloats : 0",
+    ),
+    Bug("slabs of a chunk are not waited for", DEEP_TILE, "cp_async_wait<ahead - 1>", "cp_async_wait<ahead>"),
+    Bug("rows of a small tile beyond its last", DEEP, "|| line < Tile::kRows)", "|| line < 2 * Tile::kRows)"),
+    Bug("empty chunks hold the sums of others", DEEP_INPUT, "if (begin < end)\n", "if (true)\n"),
+    Bug(
+        "a gradient is masked too early",
+        DEEP_INPUT,
+        "passes = to.last ? p.mask_bits(first) : ~0u",
+        "passes = to.last ? ~0u : p.mask_bits(first)",
+    ),
     Bug("stride of the other axis", GEOMETRY, "ow * g.stride_w", "ow * g.stride_h"),
     Bug("padding of the other axis", GEOMETRY, "g.pad_left}", "g.pad_top}"),
     Bug("rows of taps are not counted", GEOMETRY, "kh = by_kernel_w.quotient(tap)", "kh = by_kernel_w.quotient(0)"),

@@ -22,32 +22,38 @@ void check_workspace(const char* op, std::int64_t bytes, std::int64_t needed) {
                                 " bytes, got " + std::to_string(bytes));
 }
 
-Buffer workspace_buffer(const char* op, Address workspace, std::int64_t bytes) {
-  return buffer<float>(op, "workspace", workspace, ceil_div(bytes, static_cast<std::int64_t>(sizeof(float))));
-}
-
-// Addresses: grad_output, weight, mask, result.
+// Addresses: grad_output, weight, mask, result, and the workspace where it has bytes.
 Plan backward_input_plan(const Conv2dShape& shape, const std::string& dtype, const std::string& precision,
-                         const std::string& name) {
+                         std::int64_t workspace_bytes, const std::string& name) {
   const ElementType type = parse_element_type(name.c_str(), dtype);
   const Precision how = parse_precision(name.c_str(), type, precision);
-  return {4, [=](const Address* at, Stream stream) {
+  return {workspace_bytes ? 5 : 4, [=](const Address* at, Stream stream) {
             const char* op = name.c_str();
             const Buffer gy = buffer(op, "grad_output", at[0], count(shape.output_shape()), type);
             const Buffer w = buffer(op, "weight", at[1], count(shape.weight_shape()), type);
             const Buffer bits = mask_buffer(op, at[2], count(shape.input_shape()));
             const Buffer gx = buffer(op, "out", at[3], count(shape.input_shape()), type);
-            for (const Buffer& read : {w, gy, bits}) check_no_overlap(op, gx, read);
+            const Buffer work = workspace_buffer(op, workspace_bytes ? at[4] : 0, workspace_bytes);
+            for (const Buffer& read : {w, gy, bits}) check_no_overlap(op, gx, read), check_no_overlap(op, work, read);
+            check_no_overlap(op, work, gx);
             const py::gil_scoped_release release;
             conv2d_backward_input_mma(shape, type, how, pointer<void>(w), pointer<void>(gy),
-                                      pointer<std::uint32_t>(bits), pointer<void>(gx), stream);
+                                      pointer<std::uint32_t>(bits), pointer<void>(gx),
+                                      {pointer<void>(work), workspace_bytes}, stream);
           }};
 }
 
 void backward_input(const Conv2dShape& shape, Address weight, Address grad_output, Address mask, Address grad_input,
-                    const std::string& dtype, const std::string& precision, Address stream) {
-  const Address at[] = {grad_output, weight, mask, grad_input};
-  backward_input_plan(shape, dtype, precision, "conv2d_backward_input")(at, stream);
+                    const std::string& dtype, const std::string& precision, Address workspace,
+                    std::int64_t workspace_bytes, Address stream) {
+  const Address at[] = {grad_output, weight, mask, grad_input, workspace};
+  backward_input_plan(shape, dtype, precision, workspace_bytes, "conv2d_backward_input")(at, stream);
+}
+
+std::int64_t input_workspace_bytes(const Conv2dShape& shape, const std::string& dtype, const std::string& precision) {
+  const char* op = "conv2d_backward_input";
+  const ElementType type = parse_element_type(op, dtype);
+  return conv2d_backward_input_mma_workspace_bytes(shape, type, parse_precision(op, type, precision));
 }
 
 std::string input_choice(const Conv2dShape& shape, const std::string& dtype, const std::string& precision, bool aligned,
@@ -153,14 +159,16 @@ void backward_bias(std::int64_t pixels, std::int64_t channels, Address grad_outp
 
 void bind_conv2d_backward(py::module_& m) {
   m.def("plan_conv2d_backward_input", &backward_input_plan, py::arg("shape"), py::kw_only(), py::arg("dtype"),
-        py::arg("precision"), py::arg("op"));
+        py::arg("precision"), py::arg("workspace_bytes") = 0, py::arg("op"));
   m.def("plan_conv2d_backward_weight", &backward_weight_plan, py::arg("shape"), py::kw_only(), py::arg("dtype"),
         py::arg("precision"), py::arg("wide"), py::arg("accumulate"), py::arg("op"));
   m.def("plan_conv2d_backward_bias", &backward_bias_plan, py::arg("pixels"), py::arg("channels"), py::kw_only(),
         py::arg("dtype"), py::arg("wide"), py::arg("accumulate"), py::arg("op"));
   m.def("conv2d_backward_input", &backward_input, py::arg("shape"), py::arg("weight"), py::arg("grad_output"),
         py::arg("mask"), py::arg("grad_input"), py::kw_only(), py::arg("dtype") = "float32", py::arg("precision") = "",
-        py::arg("stream"));
+        py::arg("workspace") = 0, py::arg("workspace_bytes") = 0, py::arg("stream"));
+  m.def("conv2d_backward_input_workspace_bytes", &input_workspace_bytes, py::arg("shape"), py::kw_only(),
+        py::arg("dtype") = "float32", py::arg("precision") = "");
   m.def("conv2d_backward_input_choice", &input_choice, py::arg("shape"), py::kw_only(), py::arg("dtype"),
         py::arg("precision"), py::arg("aligned"), py::arg("compute_capability"));
   m.def("conv2d_backward_weight_workspace_bytes", &weight_workspace_bytes, py::arg("shape"), py::kw_only(),

@@ -1,4 +1,6 @@
 // Devices, errors, and the modes of the emulator.
+#include <array>
+
 #include "cuda/bindings/buffers.h"
 #include "cuda/devices.h"
 #include "cuda/error.h"
@@ -43,13 +45,13 @@ void bind_runtime(py::module_& m) {
   m.def(
       "set_emulation",
       [](bool late_landing, bool backwards, const std::string& launch_error, int compute_capability,
-         int multiprocessors, bool tensor_maps, bool launches) {
-        emulator::mode() = {late_landing,    backwards,   launch_error, compute_capability,
-                            multiprocessors, tensor_maps, launches};
+         int multiprocessors, bool tensor_maps, bool launches, std::array<int, 2> simt_tile, bool simt_split) {
+        emulator::mode() = {late_landing, backwards, launch_error, compute_capability, multiprocessors,
+                            tensor_maps,  launches,  simt_tile[0], simt_tile[1],       simt_split};
       },
       py::kw_only(), py::arg("late_landing"), py::arg("backwards"), py::arg("launch_error") = "",
       py::arg("compute_capability") = 90, py::arg("multiprocessors") = 132, py::arg("tensor_maps") = true,
-      py::arg("launches") = true);
+      py::arg("launches") = true, py::arg("simt_tile") = std::array<int, 2>{0, 0}, py::arg("simt_split") = false);
   m.def("start_counting", &emulator::start_counting);
   m.def("stop_counting", [] {
     py::list lines;

@@ -58,6 +58,11 @@ T* pointer(const Buffer& b) {
 }
 inline Stream as_stream(Address stream) { return reinterpret_cast<Stream>(stream); }
 
+inline Buffer workspace_buffer(const char* op, Address workspace, std::int64_t bytes) {
+  constexpr std::int64_t element = sizeof(float);
+  return buffer<float>(op, "workspace", workspace, (bytes + element - 1) / element);
+}
+
 // Each bind_<topic>.cpp adds its functions.
 void bind_runtime(py::module_& m);
 void bind_shapes(py::module_& m);

@@ -26,6 +26,9 @@ struct Mode {
   int multiprocessors = 132;
   bool tensor_maps = true;  // whether there is a driver that makes them
   bool launches = true;     // else kernels are not run: what is left of a call is the host's part of it
+  // The tile that exact convolutions take whatever would be best, if not 0, and whether they split where they can.
+  int simt_rows = 0, simt_columns = 0;
+  bool simt_split = false;
 };
 Mode& mode();
 

@@ -2,10 +2,12 @@
 //
 //   rows = output pixels, columns = output channels of a group, depth = (kh, kw, c), all taps of a filter
 //
-// Both operands have depth inside in global memory; taps outside the image are copied as zeros.
+// Both operands have depth inside in global memory; taps outside the image are copied as zeros. depth_chunks.h tells
+// in which order a deep sum is added up.
 #pragma once
 
 #include "cuda/kernels/conv2d_sum_inside.h"
+#include "cuda/kernels/depth_chunks.h"
 #include "cuda/kernels/simt_tile.h"
 
 namespace fastconv {
@@ -17,12 +19,19 @@ struct Conv2dForwardParams {
   const float* bias;  // or null
   float* output;
   Conv2dGeometry geometry;
+  DepthChunks chunks;
+  std::int32_t depth;  // of the product
   std::int32_t column_tiles, row_tiles;
   bool relu;
+
+  FASTCONV_DEVICE float finished(float sum, std::int32_t channel) const {
+    if (bias) sum += bias[channel];
+    return !relu || sum > 0 || sum != sum ? sum : 0;  // NaN stays NaN
+  }
 };
 
-template <int columns>
-using ForwardTile = SimtTile<SimtOperand<128, Inner::depth>, SimtOperand<columns, Inner::depth>>;
+template <int columns, int rows = 128>
+using ForwardTile = SimtTile<SimtOperand<rows, Inner::depth>, SimtOperand<columns, Inner::depth>, rows == 128 ? 2 : 4>;
 
 // What a thread copies of every slab: four neighbours of depth, of one row of the input tile and of one of the weight
 // tile. kVector: how many of them one copy takes; 4 needs channels in fours. Whatever is kept here costs registers
@@ -49,15 +58,17 @@ struct ForwardLoader {
   }
 
   FASTCONV_DEVICE void copy_slab(float* stage, std::int32_t depth) const {
-    const int line = copied_line(thread_x()), part = copied_part(thread_x()), to = Tile::Rows::offset(line, part);
+    const int thread = thread_x_anew(), line = copied_line(thread), part = copied_part(thread);
+    const int to = Tile::Rows::offset(line, part);
     FASTCONV_UNROLL
     for (int i = 0; i < 4; i += kVector) {
       const std::int32_t position = depth + part + i;  // the last slab may reach beyond the last tap
       const Tap tap = Tap::at(position, g.by_icg, g.by_kw);
       const std::int32_t ih = h + tap.kh * g.dilation_h, iw = w + tap.kw * g.dilation_w;
-      cp_async<kVector * 4>(stage + to + i, image + (static_cast<std::int64_t>(ih) * g.iw + iw) * g.ic + tap.c,
-                            tap.kh < g.kh && inside(g, ih, iw));
-      if (Tile::kColumns == Tile::kRows || line < Tile::kColumns)
+      if (Tile::kRows == kSimtThreads / 2 || line < Tile::kRows)
+        cp_async<kVector * 4>(stage + to + i, image + (static_cast<std::int64_t>(ih) * g.iw + iw) * g.ic + tap.c,
+                              tap.kh < g.kh && inside(g, ih, iw));
+      if (Tile::kColumns == kSimtThreads / 2 || line < Tile::kColumns)
         cp_async<kVector * 4>(stage + Tile::Rows::kFloats + to + i, filter + position, position < filter_depth);
     }
   }
@@ -67,23 +78,55 @@ template <class Tile, int kVector>
 FASTCONV_BOUNDED_KERNEL(kSimtThreads, 2)
 conv2d_forward_simt(FASTCONV_GRID_CONSTANT const Conv2dForwardParams p) {
   const Conv2dGeometry& g = p.geometry;
-  const ForwardLoader<Tile, kVector> loader(p, TileOfGroup<Tile>(block_x(), p.column_tiles, p.row_tiles));
-  typename Tile::Sums sums = {};
-  multiply_all<Tile>(loader, 0, g.kh * g.kw * g.icg, sums);
+  for (std::int32_t begin = p.chunks.chunk(block_x()) * p.chunks.depth;;) {
+    const std::int32_t end = p.chunks.end(begin, p.depth);
+    typename Tile::Sums sums = {};
+    {
+      const TileOfGroup<Tile> tile(p.chunks.tile(block_x_anew()), p.column_tiles, p.row_tiles);
+      multiply_all<Tile>(ForwardLoader<Tile, kVector>(p, tile), begin, end, sums);
+    }
 
-  const TileOfGroup<Tile> at(block_x_anew(), p.column_tiles, p.row_tiles);
-  const auto put = [&](int row_in_tile, int column_in_tile, bool again, float y) {
-    const std::int32_t row = at.first_row + row_in_tile, column = at.first_column + column_in_tile;
-    if (row >= g.output_pixels || column >= g.ocg) return;
-    const std::int32_t channel = at.group * g.ocg + column;
-    if (again) y = conv2d_sum_inside(g, p.input, p.weight, row, channel);
-    if (p.bias) y += p.bias[channel];
-    if (p.relu) y = y > 0 || y != y ? y : 0;  // NaN stays NaN
-    p.output[static_cast<std::int64_t>(row) * g.oc + channel] = y;
-  };
-  finish_sums<Tile>(
-      sums, [&](int row, int column, const Pack<float, 1>& sum) { put(row, column, false, sum.at[0]); },
-      [&](int row, int column) { put(row, column, true, 0); });
+    const std::int32_t block = block_x_anew();
+    const TileOfGroup<Tile> at(p.chunks.tile(block), p.column_tiles, p.row_tiles);
+    const ChunkSums to(p.chunks, block, end, p.depth, p.output);
+    const auto channel_of = [&](int row_in_tile, int column_in_tile) {  // or -1: there is no such output
+      const std::int32_t column = at.first_column + column_in_tile;
+      return at.first_row + row_in_tile < g.output_pixels && column < g.ocg ? at.group * g.ocg + column : -1;
+    };
+    const auto place_of = [&](int row_in_tile, std::int32_t channel) {
+      return to.sums + static_cast<std::int64_t>(at.first_row + row_in_tile) * g.oc + channel;
+    };
+    finish_sums<Tile>(
+        sums, to.adds,
+        [&](int row, int column, Pack<float, 1>& before) {
+          const std::int32_t channel = channel_of(row, column);
+          if (channel >= 0) before.at[0] = *place_of(row, channel);
+        },
+        [&](int row, int column, const Pack<float, 1>& sum) {
+          const std::int32_t channel = channel_of(row, column);
+          if (channel >= 0) *place_of(row, channel) = to.last ? p.finished(sum.at[0], channel) : sum.at[0];
+        },
+        [&](int row, int column) {
+          const std::int32_t channel = channel_of(row, column);
+          if (channel < 0 || !to.last) return;
+          const float sum = conv2d_sum_inside(g, p.input, p.weight, at.first_row + row, channel);
+          *place_of(row, channel) = p.finished(sum, channel);
+        });
+    if (p.chunks.partial || end == p.depth) return;
+    sync();  // nobody reads the last slab any more
+    begin = end;
+  }
+}
+
+// Adds up chunks that several blocks have computed.
+[[maybe_unused]] static FASTCONV_KERNEL conv2d_forward_sum(FASTCONV_GRID_CONSTANT const Conv2dForwardParams p) {
+  const std::int64_t element = chunked_element();
+  if (element >= p.chunks.elements) return;
+  const Conv2dGeometry& g = p.geometry;
+  const auto row = static_cast<std::int32_t>(element / g.oc), channel = static_cast<std::int32_t>(element % g.oc);
+  float sum = p.chunks.sum(element);
+  if (sum != sum) sum = conv2d_sum_inside(g, p.input, p.weight, row, channel);
+  p.output[element] = p.finished(sum, channel);
 }
 
 }  // namespace cuda

@@ -1,7 +1,8 @@
 // A tile of a matrix product on ordinary float32 arithmetic: what the three passes of convolution have in common.
 //
 // 256 threads, 4 x 2 warps of 4 x 8, compute rows x columns sums. They walk along the depth in slabs of 8: while one
-// slab is multiplied, the copies of the next are on their way to shared memory. An operand keeps the order that it has
+// slab is multiplied, the copies of the next, or of the next three, are on their way to shared memory. Whatever the
+// tile, a sum is added up in the same order: all tiles give the same bits. An operand keeps the order that it has
 // in global memory, so that 16 bytes are copied as they are:
 //   Inner::depth   8 floats of depth side by side, lines 12 floats apart: eight neighbours touch all 32 banks once;
 //   Inner::lines   lines side by side, 8 times; a thread owns up to four neighbours and reads them at once.
@@ -37,14 +38,23 @@ struct SimtOperand {
 FASTCONV_DEVICE int copied_line(int thread) { return thread / 16 * 8 + thread % 8; }
 FASTCONV_DEVICE int copied_part(int thread) { return thread / 8 % 2 * 4; }
 
-template <class RowOperand, class ColumnOperand>
+template <class RowOperand, class ColumnOperand, int stages = 2>
 struct SimtTile {
   using Rows = RowOperand;
   using Columns = ColumnOperand;
   static constexpr int kRows = Rows::kLines, kColumns = Columns::kLines;
   static constexpr int kStageFloats = Rows::kFloats + Columns::kFloats;
-  static constexpr int kSharedBytes = 2 * kStageFloats * static_cast<int>(sizeof(float));
+  static constexpr int kStages = stages;
+  static constexpr int kSharedBytes = stages * kStageFloats * static_cast<int>(sizeof(float));
   using Sums = float[Rows::kPerThread][Columns::kPerThread];
+
+  // Stages go round; of two, the one before is the one behind.
+  FASTCONV_DEVICE static int before(int stage) {
+    return stages == 2 ? kStageFloats - stage : stage > 0 ? stage - kStageFloats : (stages - 1) * kStageFloats;
+  }
+  FASTCONV_DEVICE static int after(int stage) {
+    return stages == 2 ? kStageFloats - stage : stage < (stages - 1) * kStageFloats ? stage + kStageFloats : 0;
+  }
 
   FASTCONV_DEVICE static int row(int i) {
     return warp() / 2 * (kRows / 4) + lane() / 8 * Rows::kWide + Rows::line(i, 4);
@@ -117,51 +127,91 @@ FASTCONV_DEVICE void multiply_slab(const float* rows, const float* columns, type
   }
 }
 
+template <class Tile>
+FASTCONV_DEVICE void set_sums(typename Tile::Sums& sums, float value) {
+  FASTCONV_UNROLL
+  for (int i = 0; i < Tile::Rows::kPerThread; ++i) {
+    FASTCONV_UNROLL
+    for (int j = 0; j < Tile::Columns::kPerThread; ++j) sums[i][j] = value;
+  }
+}
+
 // All slabs of a tile, from one depth to another. loader.copy_slab(stage, depth) starts the copies of the one that
 // begins at this depth.
 template <class Tile, class Loader>
 FASTCONV_DEVICE void multiply_all(const Loader& loader, std::int32_t depth, std::int32_t end,
                                   typename Tile::Sums& sums) {
+  constexpr int ahead = Tile::kStages - 1;  // slabs on their way
   float* const stages = shared<float>();
-  loader.copy_slab(stages, depth);
-  cp_async_commit();
+  FASTCONV_UNROLL
+  for (int i = 0; i < ahead; ++i) {
+    if (i == 0 || depth + i * kSimtDepth < end)
+      loader.copy_slab(stages + i * Tile::kStageFloats, depth + i * kSimtDepth);
+    cp_async_commit();
+  }
   const int own_rows = Tile::Rows::offset(Tile::row(0), 0);
   const int own_columns = Tile::Rows::kFloats + Tile::Columns::offset(Tile::column(0), 0);
   for (int stage = 0; depth < end;) {
-    cp_async_wait<0>();
-    sync();  // everybody's copies of this slab are there, and nobody reads the other stage any more
-    const int next = Tile::kStageFloats - stage;
+    cp_async_wait<ahead - 1>();
+    sync();  // everybody's copies of this slab are there, and nobody reads the last one's stage any more
+    const int last = Tile::before(stage);
     depth += kSimtDepth;
-    if (depth < end) loader.copy_slab(stages + next, depth);
+    const std::int32_t next = depth + (ahead - 1) * kSimtDepth;
+    if (next < end) loader.copy_slab(stages + last, next);
     cp_async_commit();
     multiply_slab<Tile>(stages + stage + own_rows, stages + stage + own_columns, sums);
-    stage = next;
+    stage = Tile::after(stage);
   }
 }
 
 // finish(row, column, pack) for the sums of a thread, so many side by side as its columns are. Then again(row, column)
 // for every sum that is NaN: padding was multiplied as zeros, which is wrong where the other factor is Inf or NaN. At
 // that point no sums are alive any more, so that the calls cost no registers. Both must look whether the place exists.
-template <class Tile, class Finish, class Again>
-FASTCONV_DEVICE void finish_sums(const typename Tile::Sums& sums, const Finish& finish, const Again& again) {
-  constexpr int wide = Tile::Columns::kWide, columns = Tile::Columns::kPerThread;
-  static_assert(Tile::Rows::kPerThread * columns <= 64, "a bit for each");
+// If `adds`, before(row, column, pack) fills a pack of zeros with what is added first. Two rows of these are read
+// before anything is stored: nobody waits for one number after the other then, and there are registers for no more.
+template <class Tile, class Before, class Finish, class Again>
+FASTCONV_DEVICE void finish_sums(typename Tile::Sums& sums, bool adds, const Before& before, const Finish& finish,
+                                 const Again& again) {
+  constexpr int wide = Tile::Columns::kWide, columns = Tile::Columns::kPerThread, rows = Tile::Rows::kPerThread;
+  constexpr int at_once = rows % 2 == 0 ? 2 : 1;
+  static_assert(rows * columns <= 64, "a bit for each");
   std::uint64_t broken = 0;
   FASTCONV_UNROLL
-  for (int i = 0; i < Tile::Rows::kPerThread; ++i) {
-    FASTCONV_UNROLL
-    for (int j = 0; j < columns; j += wide) {
-      Pack<float, wide> pack;
+  for (int first = 0; first < rows; first += at_once) {
+    if (adds) {
+      Pack<float, wide> packs[at_once][columns / wide] = {};
       FASTCONV_UNROLL
-      for (int k = 0; k < wide; ++k) {
-        pack.at[k] = sums[i][j + k];
-        broken |= static_cast<std::uint64_t>(pack.at[k] != pack.at[k]) << (i * columns + j + k);
+      for (int i = 0; i < at_once; ++i) {
+        FASTCONV_UNROLL
+        for (int j = 0; j < columns; j += wide) before(Tile::row(first + i), Tile::column(j), packs[i][j / wide]);
       }
-      finish(Tile::row(i), Tile::column(j), pack);
+      FASTCONV_UNROLL
+      for (int i = 0; i < at_once; ++i) {
+        FASTCONV_UNROLL
+        for (int j = 0; j < columns; ++j) sums[first + i][j] += packs[i][j / wide].at[j % wide];
+      }
+    }
+    FASTCONV_UNROLL
+    for (int i = first; i < first + at_once; ++i) {
+      FASTCONV_UNROLL
+      for (int j = 0; j < columns; j += wide) {
+        Pack<float, wide> pack;
+        FASTCONV_UNROLL
+        for (int k = 0; k < wide; ++k) {
+          pack.at[k] = sums[i][j + k];
+          broken |= static_cast<std::uint64_t>(pack.at[k] != pack.at[k]) << (i * columns + j + k);
+        }
+        finish(Tile::row(i), Tile::column(j), pack);
+      }
     }
   }
   for (int k = 0; broken; ++k, broken >>= 1)
     if (broken & 1) again(Tile::row(k / columns), Tile::column(k % columns));
+}
+
+template <class Tile, class Finish, class Again>
+FASTCONV_DEVICE void finish_sums(typename Tile::Sums& sums, const Finish& finish, const Again& again) {
+  finish_sums<Tile>(sums, false, [](int, int, Pack<float, Tile::Columns::kWide>&) {}, finish, again);
 }
 
 }  // namespace cuda

@@ -47,6 +47,16 @@ class Bound:
         device.reserve_scratch(nbytes)
         return lambda: function(*before, device.scratch if nbytes else 0, nbytes, **options, stream=device.stream)
 
+    def _call_with_workspace(self, nbytes: int, name: str, *arguments: Any, **options: Any) -> Call:
+        """As `_call_with_scratch`, for functions that name it and can do without."""
+        if not nbytes:
+            return self._call(name, *arguments, **options)
+        function, device = getattr(self._module, name), self._device
+        device.reserve_scratch(nbytes)
+        return lambda: function(
+            *arguments, **options, workspace=device.scratch, workspace_bytes=nbytes, stream=device.stream
+        )
+
     # Convolution
 
     def _conv2d(self, shape: Any) -> Any:
@@ -62,14 +72,16 @@ class Bound:
         )
 
     def _forward(self, shape: Any, input: Any, weight: Any, bias: Any, output: Any, activation: str) -> Call:
-        return self._call(
-            "conv2d_forward_mma", shape, _at(input), _at(weight), _at(bias), _at(output),
+        nbytes = self._module.conv2d_forward_workspace_bytes(shape, **self._types)
+        return self._call_with_workspace(
+            nbytes, "conv2d_forward_mma", shape, _at(input), _at(weight), _at(bias), _at(output),
             **self._types, relu=activation == "relu",
         )  # fmt: skip
 
     def _backward_input(self, shape: Any, weight: Any, grad_output: Any, grad_input: Any) -> Call:
         arrays = _at(weight), _at(grad_output), 0, _at(grad_input)
-        return self._call("conv2d_backward_input", shape, *arrays, **self._types)
+        nbytes = self._module.conv2d_backward_input_workspace_bytes(shape, **self._types)
+        return self._call_with_workspace(nbytes, "conv2d_backward_input", shape, *arrays, **self._types)
 
     def _backward_weight(self, shape: Any, input: Any, grad: Any, into: Any, accumulate: bool) -> Call:
         nbytes = self._module.conv2d_backward_weight_workspace_bytes(shape, **self._types)
@@ -113,13 +125,15 @@ class Bound:
 
     def conv2d_scratch(self, shape: Any, with_backward: bool, transposed: bool = False) -> int:
         """Bytes of workspace of a layer's passes; `transposed`: forward is the gradient of the input."""
+        module, geometry = self._module, self._conv2d(shape)
+        forward: int = module.conv2d_forward_workspace_bytes(geometry, **self._types)
+        image: int = module.conv2d_backward_input_workspace_bytes(geometry, **self._types)
         if not with_backward:
-            return 0
+            return image if transposed else forward
         n, channels, height, width = shape.input_shape if transposed else shape.output_shape
-        module = self._module
         bias: int = module.conv2d_backward_bias_workspace_bytes(n * height * width, channels)
-        weight: int = module.conv2d_backward_weight_workspace_bytes(self._conv2d(shape), **self._types)
-        return max(bias, weight)
+        weight: int = module.conv2d_backward_weight_workspace_bytes(geometry, **self._types)
+        return max(forward, image, bias, weight)
 
     # Dense layers
 

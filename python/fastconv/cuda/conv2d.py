@@ -74,6 +74,11 @@ def precision_name(op: str, precision: object) -> str:
     return precision or ""
 
 
+def scratch_of(nbytes: int) -> tuple[Output, ...]:
+    """Memory for the time of a call, where it needs some."""
+    return (Output(((nbytes + 3) // 4,), "float32"),) if nbytes else ()
+
+
 def judge_conv2d(
     op: str,
     input: arrays.View,
@@ -97,8 +102,10 @@ def judge_conv2d(
     result = output_shape(shape)
     if out is not None:
         arrays.check_result(op, out, result, dtype)
-    run = native.module(op).plan_conv2d_forward(shape, dtype=dtype, precision=how, relu=relu, op=op)
-    return Plan(run, (Output(result, dtype),))
+    module = native.module(op)
+    nbytes = module.conv2d_forward_workspace_bytes(shape, dtype=dtype, precision=how)
+    run = module.plan_conv2d_forward(shape, dtype=dtype, precision=how, relu=relu, workspace_bytes=nbytes, op=op)
+    return Plan(run, (Output(result, dtype),), scratch_of(nbytes))
 
 
 _conv2d = Operation("conv2d", ("input", "weight", "bias"), judge_conv2d)

@@ -9,7 +9,7 @@ from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import IntOrPair, PaddingArgument
 from fastconv.cuda import arrays, native
 from fastconv.cuda.arrays import View
-from fastconv.cuda.conv2d import first_of, geometry, output_shape, precision_name
+from fastconv.cuda.conv2d import first_of, geometry, output_shape, precision_name, scratch_of
 from fastconv.cuda.elementwise import mask_shape
 from fastconv.cuda.operation import Operation, Output, Plan
 
@@ -39,9 +39,8 @@ def accumulates(op: str, accumulate: bool, out: Any) -> bool:
 
 def _scratch(op: str, workspace: View | None, needed: int) -> tuple[Output, ...]:
     """What is needed beside the result and was not given."""
-    floats = (needed + 3) // 4
     if workspace is None:
-        return (Output((floats,), "float32"),) if needed else ()
+        return scratch_of(needed)
     if needed:
         workspace_view(op, workspace, workspace, needed)
     return ()
@@ -74,8 +73,10 @@ def judge_conv2d_backward_input(
     how = precision_name(op, precision)
     if out is not None:
         arrays.check_result(op, out, x_shape, dtype)
-    run = native.module(op).plan_conv2d_backward_input(shape, dtype=dtype, precision=how, op=op)
-    return Plan(run, (Output(x_shape, dtype),))
+    module = native.module(op)
+    nbytes = module.conv2d_backward_input_workspace_bytes(shape, dtype=dtype, precision=how)
+    run = module.plan_conv2d_backward_input(shape, dtype=dtype, precision=how, workspace_bytes=nbytes, op=op)
+    return Plan(run, (Output(x_shape, dtype),), scratch_of(nbytes))
 
 
 def judge_conv2d_backward_weight(

@@ -104,6 +104,9 @@ def plan(
         name = getattr(module, f"{kernel}_choice")(shape, **how)
     if major == 9 and "_mma" in name and kernel in _WGMMA:
         rejected.append(f"wgmma: {module.conv2d_wgmma_refusal(shape, **how, of=kernel)}")
+    if name in ("conv2d_forward_simt", "conv2d_backward_input_simt"):
+        count = native.device_properties(given["input"].device)["multiprocessors"]
+        notes.append(module.explain_conv2d_simt(shape, backward_input=name[7] == "b", multiprocessors=count))
     moved = math.prod(x_shape) + math.prod(y_shape) + (0 if pooling else math.prod(w_shape))
     return {
         "op": op,
