@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -279,3 +280,57 @@ def test_bad_arguments(emulated: ModuleType, rng: np.random.Generator) -> None:
             ops.pad2d(x, 1)
     finally:
         fastconv.config.strict = False
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_group_norm(any_mode: ModuleType, rng: np.random.Generator, groups: int) -> None:
+    x, grad = (rng.standard_normal((3, 6, 4, 5)).astype(np.float32) for _ in range(2))
+    weight, bias = (rng.standard_normal(6).astype(np.float32) for _ in range(2))
+    for shape in (x.shape, (3, 6)):
+        a, g = (array.reshape(-1)[: np.prod(shape)].reshape(shape) for array in (x, grad))
+        if len(shape) == 2 and groups == 6:
+            continue  # groups of one number
+        _, stats = ops.group_norm(a, groups, weight, bias, return_stats=True)
+        for turn in TURNS.values():
+            forward = lambda x, w, b, **o: ops.group_norm(x, groups, w, b, return_stats=True, **o)  # noqa: E731
+            check(forward, [a, weight, bias], turn=turn)
+            backward = lambda g, x, s, w, **o: ops.group_norm_backward(g, x, groups, s, w, **o)  # noqa: E731
+            check(backward, [g, a, stats, weight], turn=turn)
+            check(backward, [g, a, stats, None], turn=turn)
+
+
+def test_local_response_norm(emulated: ModuleType, rng: np.random.Generator, x: np.ndarray, turn: Turn) -> None:
+    grad = rng.standard_normal(x.shape).astype(np.float32)
+    check(ops.local_response_norm, [x], 3, 0.5, 0.75, 2.0, turn=turn)
+    check(ops.local_response_norm_backward, [grad, x], 3, 0.5, 0.75, 2.0, turn=turn)
+
+
+def test_embedding(emulated: ModuleType, rng: np.random.Generator) -> None:
+    for shape in ((5,), (5, 1)):
+        positions = rng.random(shape, np.float32) * 8
+        grad = rng.standard_normal((5, 6)).astype(np.float32)
+        check(ops.sinusoidal_embedding, [positions], 6)
+        check(ops.sinusoidal_embedding_backward, [grad, positions])
+
+
+def test_gradients_of_transposed_convolution(
+    emulated: ModuleType, rng: np.random.Generator, x: np.ndarray, turn: Turn
+) -> None:
+    geometry: dict[str, Any] = {"stride": (2, 1), "padding": ((1, 0), (1, 1)), "output_padding": (1, 0)}
+    weight = rng.standard_normal((x.shape[1], 5, 3, 2)).astype(np.float32)
+    grad = rng.standard_normal(ops.conv_transpose2d(x, weight, **geometry).shape).astype(np.float32)
+    backward = lambda w, g, **o: ops.conv_transpose2d_backward_input(x.shape, w, g, **geometry, **o)  # noqa: E731
+    check(backward, [weight, grad], turn=turn)
+    into_weight = lambda a, g, **o: ops.conv_transpose2d_backward_weight(a, weight.shape, g, **geometry, **o)  # noqa: E731
+    check(into_weight, [x, grad], turn=turn)
+
+
+def test_every_operation_takes_gpu_arrays() -> None:
+    """All of `ops` has a door to the GPU, in itself or in the helper that it calls."""
+    functions = {name: function for name in ops.__all__ if inspect.isfunction(function := getattr(ops, name))}
+    without = {name for name, function in functions.items() if "gpu_ops" not in inspect.getsource(function)}
+    pointwise = "elu", "gelu", "leaky_relu", "sigmoid", "silu", "softplus", "tanh"
+    pairs = "binary_cross_entropy", "binary_cross_entropy_with_logits", "huber_loss", "l1_loss", "mse_loss"
+    helped = {f"{name}{end}" for name in pointwise for end in ("", "_backward")}
+    helped |= {f"{name}{end}" for name in pairs for end in ("", "_with_grad")}
+    assert without == helped | {"gaussian_window"}

@@ -169,6 +169,21 @@ def conv_transpose2d_backward_input(
     TypeError, ValueError, MemoryError
         As for `conv2d`.
     """
+    if type(weight) is not np.ndarray and (gpu := gpu_ops(weight)):
+        return gpu.conv_transpose2d_backward_input(
+            input_shape,
+            weight,
+            grad_output,
+            stride,
+            padding,
+            output_padding,
+            groups,
+            dilation,
+            output_size,
+            layout=layout,
+            algo=algo,
+            out=out,
+        )
     op = "conv_transpose2d_backward_input"
     order = arg.layout(op, layout)
     full_shape, single = arg.batch_shape(op, "input_shape", input_shape, 4)
@@ -230,6 +245,21 @@ def conv_transpose2d_backward_weight(
     TypeError, ValueError, MemoryError
         As for `conv2d`.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.conv_transpose2d_backward_weight(
+            input,
+            weight_shape,
+            grad_output,
+            stride,
+            padding,
+            output_padding,
+            groups,
+            dilation,
+            output_size,
+            layout=layout,
+            algo=algo,
+            out=out,
+        )
     op = "conv_transpose2d_backward_weight"
     order = arg.layout(op, layout)
     images, single = arg.check_images(op, "input", input)

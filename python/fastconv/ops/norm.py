@@ -232,7 +232,7 @@ def batch_norm_backward(
     return grad_input, grad_weight, grad_bias
 
 
-def _groups(op: str, num_groups: object, channels: int) -> int:
+def check_groups(op: str, num_groups: object, channels: int) -> int:
     groups = arg.integer(op, "num_groups", num_groups)
     if groups < 1 or channels % groups:
         raise ValueError(f"{op}: num_groups must divide the {channels} channels, got {groups}")
@@ -300,10 +300,12 @@ def group_norm(
     TypeError, ValueError
         For wrong dtypes, shapes and groups.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.group_norm(input, num_groups, weight, bias, eps, layout=layout, return_stats=return_stats, out=out)
     op = "group_norm"
     where = arg.layout(op, layout)
     array, channels, _ = _images(op, input, where)
-    groups, small = _groups(op, num_groups, channels), number(op, "eps", eps, 0.0)
+    groups, small = check_groups(op, num_groups, channels), number(op, "eps", eps, 0.0)
     scale, shift = (_vector(op, n, v, channels, array.dtype) for n, v in (("weight", weight), ("bias", bias)))
     output = arg.check_output(op, out, array.shape, array.dtype, (array, scale, shift))
     stats = np.zeros((array.shape[0] * groups, 2))
@@ -346,10 +348,12 @@ def group_norm_backward(
     TypeError, ValueError
         As for `group_norm`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.group_norm_backward(grad_output, input, num_groups, stats, weight, layout=layout, out=out)
     op = "group_norm_backward"
     where = arg.layout(op, layout)
     array, channels, _ = _images(op, input, where)
-    groups = _groups(op, num_groups, channels)
+    groups = check_groups(op, num_groups, channels)
     grad = _gradient_pair(op, grad_output, array)
     saved = _stats(op, stats, array.shape[0] * groups)
     scale = _vector(op, "weight", weight, channels, array.dtype)
@@ -500,7 +504,7 @@ def layer_norm_backward(
     return grad_input, grad_weight.reshape(shape), grad_bias.reshape(shape)
 
 
-def _lrn_options(op: str, size: object, alpha: object, beta: object, k: object) -> dict[str, Any]:
+def lrn_options(op: str, size: object, alpha: object, beta: object, k: object) -> dict[str, Any]:
     count = arg.integer(op, "size", size)
     if count < 1:
         raise ValueError(f"{op}: size must be positive, got {count}")
@@ -546,8 +550,10 @@ def local_response_norm(
     TypeError, ValueError
         For wrong dtypes, shapes and options.
     """
+    if type(input) is not np.ndarray and (gpu := gpu_ops(input)):
+        return gpu.local_response_norm(input, size, alpha, beta, k, layout=layout, out=out)
     op = "local_response_norm"
-    where, options = arg.layout(op, layout), _lrn_options(op, size, alpha, beta, k)
+    where, options = arg.layout(op, layout), lrn_options(op, size, alpha, beta, k)
     array = arg.check_array(op, "input", input, 4)
     _images(op, array, where)
     output = arg.check_output(op, out, array.shape, array.dtype, (array,))
@@ -585,8 +591,10 @@ def local_response_norm_backward(
     TypeError, ValueError
         As for `local_response_norm`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.local_response_norm_backward(grad_output, input, size, alpha, beta, k, layout=layout, out=out)
     op = "local_response_norm_backward"
-    where, options = arg.layout(op, layout), _lrn_options(op, size, alpha, beta, k)
+    where, options = arg.layout(op, layout), lrn_options(op, size, alpha, beta, k)
     array = arg.check_array(op, "input", input, 4)
     _images(op, array, where)
     grad = _gradient_pair(op, grad_output, array)

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastconv._checks import arguments as arg
 from fastconv._checks.arguments import Array
+from fastconv.ops.device import gpu_ops
 
 
 def check_embedding(op: str, dim: object, max_period: object) -> tuple[int, float]:
@@ -79,6 +80,8 @@ def sinusoidal_embedding(positions: Array, dim: int, max_period: float = 10000.0
     TypeError, ValueError
         For other arrays, shapes and sizes.
     """
+    if type(positions) is not np.ndarray and (gpu := gpu_ops(positions)):
+        return gpu.sinusoidal_embedding(positions, dim, max_period, out=out)
     op = "sinusoidal_embedding"
     size, period = check_embedding(op, dim, max_period)
     at = _column(op, arg.check_array(op, "positions", positions, None))
@@ -109,6 +112,8 @@ def sinusoidal_embedding_backward(
     TypeError, ValueError
         As for `sinusoidal_embedding`.
     """
+    if type(grad_output) is not np.ndarray and (gpu := gpu_ops(grad_output)):
+        return gpu.sinusoidal_embedding_backward(grad_output, positions, max_period, out=out)
     op = "sinusoidal_embedding_backward"
     grad = arg.check_array(op, "grad_output", grad_output, 2)
     size, period = check_embedding(op, grad.shape[1], max_period)

@@ -90,7 +90,7 @@ def softmax_backward(grad_output: Any, output: Any, axis: int, *, out: Any) -> A
 # Batch norm
 
 
-def _channels_last(op: str, name: str, value: Any, layout: arg.Layout) -> tuple[View, int]:
+def in_channels_last(op: str, name: str, value: Any, layout: arg.Layout) -> tuple[View, int]:
     """(N, H, W, C) or (N, C) in memory, and how many dimensions it came with."""
     array = arrays.look(op, name, value)
     if len(array.shape) == 2:
@@ -100,7 +100,7 @@ def _channels_last(op: str, name: str, value: Any, layout: arg.Layout) -> tuple[
     return arrays.view(op, name, layouts.images(op, name, array, layout)[0], 4), 4
 
 
-def _vector(op: str, name: str, value: Any, size: int, write: bool = False) -> View | None:
+def vector(op: str, name: str, value: Any, size: int, write: bool = False) -> View | None:
     if value is None:
         return None
     array = arrays.view(op, name, value, 1, write=write)
@@ -108,11 +108,11 @@ def _vector(op: str, name: str, value: Any, size: int, write: bool = False) -> V
     return array
 
 
-def _address(array: View | None) -> int:
+def address(array: View | None) -> int:
     return 0 if array is None else array.address
 
 
-def _workspace(op: str, like: Any, rows: int, columns: int) -> tuple[View, int]:
+def workspace(op: str, like: Any, rows: int, columns: int) -> tuple[View, int]:
     nbytes = int(native.module(op).batch_norm_workspace_bytes(rows, columns))
     return arrays.view(op, "workspace", arrays.empty(op, like, (nbytes // 8,), "float64"), 1, "float64"), nbytes
 
@@ -134,22 +134,22 @@ def batch_norm(
 ) -> Any:
     op = "batch_norm"
     order, relu = arg.layout(op, layout), arg.activation(op, activation) == "relu"
-    x, ndim = _channels_last(op, "input", input, order)
+    x, ndim = in_channels_last(op, "input", input, order)
     channels, rows = x.shape[-1], math.prod(x.shape[:-1])
     if training:
         check_count(op, rows, x.shape)
     if running_mean is None or running_var is None:
         raise ValueError(f"{op}: running_mean and running_var must be given on a GPU, got None")
-    mean = _vector(op, "running_mean", running_mean, channels, write=training)
-    var = _vector(op, "running_var", running_var, channels, write=training)
-    w, b = _vector(op, "weight", weight, channels), _vector(op, "bias", bias, channels)
+    mean = vector(op, "running_mean", running_mean, channels, write=training)
+    var = vector(op, "running_var", running_var, channels, write=training)
+    w, b = vector(op, "weight", weight, channels), vector(op, "bias", bias, channels)
     result = layouts.Result(op, out, order) if ndim == 4 else None
     place = result.direct if result is not None else out
     y = arrays.output(op, place, x, x.shape)
     stats = arrays.empty(op, x, (channels, 2), "float64")
     into, saved = arrays.view(op, "out", y, write=True), arrays.view(op, "stats", stats, 2, "float64")
-    work, nbytes = _workspace(op, x, rows, channels)
-    addresses = [_address(array) for array in (x, w, b, into, saved, mean, var)]
+    work, nbytes = workspace(op, x, rows, channels)
+    addresses = [address(array) for array in (x, w, b, into, saved, mean, var)]
     options = {"momentum": number(op, "momentum", momentum, 0.0), "eps": number(op, "eps", eps, 0.0), "relu": relu}
     with Launch(op, x, w, b, into, saved, mean, var, work) as stream:
         native.module(op).batch_norm_forward(
@@ -173,20 +173,20 @@ def batch_norm_backward(
 ) -> tuple[Any, Any, Any]:
     op = "batch_norm_backward"
     order, relu = arg.layout(op, layout), arg.activation(op, activation) == "relu"
-    x, ndim = _channels_last(op, "input", input, order)
-    gy, _ = _channels_last(op, "grad_output", grad_output, order)
+    x, ndim = in_channels_last(op, "input", input, order)
+    gy, _ = in_channels_last(op, "grad_output", grad_output, order)
     arrays.check_shape(op, "grad_output", gy, x.shape)
     channels, rows = x.shape[-1], math.prod(x.shape[:-1])
     saved = arrays.view(op, "stats", stats, 2, "float64")
     arrays.check_shape(op, "stats", saved, (channels, 2))
-    w, b = _vector(op, "weight", weight, channels), _vector(op, "bias", bias, channels)
+    w, b = vector(op, "weight", weight, channels), vector(op, "bias", bias, channels)
     result = layouts.Result(op, out, order) if ndim == 4 else None
     place = result.direct if result is not None else out
     gx = arrays.output(op, place, x, x.shape)
     grads = [arrays.empty(op, x, (channels,)) for _ in range(2)]
     written = [arrays.view(op, "out", array, write=True) for array in (gx, *grads)]
-    work, nbytes = _workspace(op, x, rows, channels)
-    addresses = [_address(array) for array in (gy, x, saved, w, b, *written)]
+    work, nbytes = workspace(op, x, rows, channels)
+    addresses = [address(array) for array in (gy, x, saved, w, b, *written)]
     options = {"training": bool(training), "relu": relu, "accumulate": False}
     with Launch(op, gy, x, saved, w, b, *written, work) as stream:
         native.module(op).batch_norm_backward(
@@ -212,7 +212,7 @@ def conv_transpose2d(
     judged: tuple[Any, Any, Any, Any, Any, Any] = geometry
     shape = conv_transpose2d_geometry(op, x.shape, (c, o, kh, kw), *judged, "NHWC")
     n, channels, height, width = shape.input_shape
-    b = _vector(op, "bias", bias, channels)
+    b = vector(op, "bias", bias, channels)
     result = layouts.Result(op, out, order, single)
     options: Any = {"stride": shape.stride, "padding": shape.padding, "dilation": shape.dilation}
     y = kernels.conv2d_backward_input(
@@ -246,7 +246,7 @@ def pair_loss(
     nbytes = int(module.pair_loss_workspace_bytes(count))
     work = arrays.view(op, "workspace", arrays.empty(op, x, (nbytes // 8,), "float64"), 1, "float64")
     into = arrays.view(op, "loss", loss, write=True)
-    addresses = x.address, t.address, _address(g), count, work.address, nbytes, into.address
+    addresses = x.address, t.address, address(g), count, work.address, nbytes, into.address
     with Launch(op, x, t, g, work, into) as stream:
         module.pair_loss(kind, *addresses, delta=delta, grad_scale=share, loss_scale=share, stream=stream)
     return loss, grad
