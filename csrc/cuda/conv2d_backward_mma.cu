@@ -2,6 +2,7 @@
 #include "cuda/conv2d_backward_mma.h"
 
 #include "cuda/conv2d.h"
+#include "cuda/conv2d_backward_input.h"
 #include "cuda/conv2d_backward_weight.h"
 #include "cuda/conv2d_kind.h"
 #include "cuda/conv2d_wgmma.h"
@@ -57,7 +58,7 @@ std::string Conv2dBackwardChoice::name() const {
 }
 
 Conv2dBackwardChoice choose_conv2d_backward_input(const Conv2dShape& shape, ElementType type, Precision precision,
-                                                  bool aligned, int compute_capability) {
+                                                  bool aligned, int compute_capability, int multiprocessors) {
   if (is_exact(shape, type, precision, compute_capability))
     return {is_depthwise(shape) ? "depthwise_conv2d_backward_input" : "conv2d_backward_input_simt", false, 0, 0, 0, 0};
   check_tensor_cores("conv2d_backward_input", type, compute_capability);
@@ -66,7 +67,10 @@ Conv2dBackwardChoice choose_conv2d_backward_input(const Conv2dShape& shape, Elem
   const int stages = mma_stages(compute_capability);
   if (!aligned || !in_pieces(shape, type))
     return {"conv2d_backward_input_mma", true, 128, 64, static_cast<int>(bytes_of(type)), stages};
-  const int columns = shape.icg() > 64 ? 128 : shape.icg() > 32 ? 64 : 32;
+  const PhaseAxis h = phase_axis(shape.ih, shape.oh, shape.kh, shape.stride_h, shape.pad_top, shape.dilation_h);
+  const PhaseAxis w = phase_axis(shape.iw, shape.ow, shape.kw, shape.stride_w, shape.pad_left, shape.dilation_w);
+  const std::int64_t row_tiles = ceil_div(shape.n * h.most_pixels * w.most_pixels, 128) * shape.groups;
+  const int columns = mma_columns(shape.icg(), row_tiles * h.stride * w.stride, multiprocessors);
   return {"conv2d_backward_input_mma", true, 128, columns, 16, stages};
 }
 
@@ -80,8 +84,8 @@ void conv2d_backward_input_mma(const Conv2dShape& shape, ElementType type, Preci
                                const void* grad_output, const std::uint32_t* mask, void* grad_input,
                                Workspace workspace, Stream stream) {
   const bool whole_pieces = aligned(weight, 16) && aligned(grad_output, 16);
-  const Conv2dBackwardChoice choice =
-      choose_conv2d_backward_input(shape, type, precision, whole_pieces, current_compute_capability());
+  const Conv2dBackwardChoice choice = choose_conv2d_backward_input(
+      shape, type, precision, whole_pieces, current_compute_capability(), current_multiprocessors());
   if (is_depthwise(shape))
     return depthwise_conv2d_backward_input(shape, type, weight, grad_output, mask, grad_input, stream);
   if (!choice.tensor_cores)

@@ -19,10 +19,9 @@ struct Conv2dBackwardChoice {
   std::string name() const;
 };
 
-// Which kernel computes a gradient. Reads the geometry of one image, the types and the GPU; never the batch. `aligned`:
-// whether all arrays begin on 16 bytes. CudaError where the GPU has no instruction for it.
+// Which kernel computes a gradient. Reads what choose_conv2d_forward() does.
 Conv2dBackwardChoice choose_conv2d_backward_input(const Conv2dShape& shape, ElementType type, Precision precision,
-                                                  bool aligned, int compute_capability);
+                                                  bool aligned, int compute_capability, int multiprocessors);
 
 using Conv2dBackwardInputMma = void(const Conv2dShape& shape, const Conv2dBackwardChoice& choice, const void* weight,
                                     const void* grad_output, const std::uint32_t* mask, void* grad_input,

@@ -1,6 +1,7 @@
 // Which kernel computes a forward pass, and the way to it.
 #include <stdexcept>
 
+#include "core/checked_math.h"
 #include "cuda/aligned.h"
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_kind.h"
@@ -35,6 +36,12 @@ void check_tensor_cores(const char* op, ElementType type, int compute_capability
 // 99 KB of shared memory is what every GPU has from sm_80 on, sm_75 has 64.
 int mma_stages(int compute_capability) { return compute_capability < 80 ? 2 : 3; }
 
+int mma_columns(std::int64_t channels, std::int64_t row_tiles, int multiprocessors) {
+  int columns = channels > 64 ? 128 : channels > 32 ? 64 : 32;
+  while (columns > 32 && row_tiles * ceil_div(channels, columns / 2) <= multiprocessors) columns /= 2;
+  return columns;
+}
+
 std::string Conv2dForwardChoice::name() const {
   if (!tensor_cores) return kernel;
   const std::string copies = wgmma ? "boxes by TMA" : std::to_string(copy_bytes) + " bytes a copy";
@@ -43,7 +50,7 @@ std::string Conv2dForwardChoice::name() const {
 }
 
 Conv2dForwardChoice choose_conv2d_forward(const Conv2dShape& shape, ElementType type, Precision precision, bool aligned,
-                                          int compute_capability) {
+                                          int compute_capability, int multiprocessors) {
   // Without a sum over channels nothing fills a tensor core: depthwise layers are multiplied exactly, and so is all
   // float32 where there is no TF32.
   const Conv2dKind kind = conv2d_kind(shape);
@@ -58,7 +65,8 @@ Conv2dForwardChoice choose_conv2d_forward(const Conv2dShape& shape, ElementType 
   const int stages = mma_stages(compute_capability);
   if (!aligned || shape.icg() * bytes_of(type) % 16 != 0)
     return {"conv2d_forward_mma", true, 64, static_cast<int>(bytes_of(type)), stages};
-  return {"conv2d_forward_mma", true, shape.ocg() > 64 ? 128 : shape.ocg() > 32 ? 64 : 32, 16, stages};
+  const std::int64_t row_tiles = ceil_div(shape.n * shape.oh * shape.ow, 128) * shape.groups;
+  return {"conv2d_forward_mma", true, mma_columns(shape.ocg(), row_tiles, multiprocessors), 16, stages};
 }
 
 std::int64_t conv2d_forward_mma_workspace_bytes(const Conv2dShape& shape, ElementType type, Precision precision) {
@@ -71,8 +79,8 @@ void conv2d_forward_mma(const Conv2dShape& shape, ElementType type, Precision pr
                         const void* weight, const void* bias, void* output, bool relu, Workspace workspace,
                         Stream stream) {
   const bool whole_pieces = aligned(input, 16) && aligned(weight, 16);
-  const Conv2dForwardChoice choice =
-      choose_conv2d_forward(shape, type, precision, whole_pieces, current_compute_capability());
+  const Conv2dForwardChoice choice = choose_conv2d_forward(shape, type, precision, whole_pieces,
+                                                           current_compute_capability(), current_multiprocessors());
   if (conv2d_kind(shape) == Conv2dKind::depthwise)
     return depthwise_conv2d_forward(shape, type, input, weight, bias, output, relu, stream);
   if (!choice.tensor_cores)

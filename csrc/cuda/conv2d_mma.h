@@ -34,10 +34,15 @@ struct Conv2dForwardChoice {
   std::string name() const;
 };
 
-// Which kernel computes a forward pass. Reads the geometry of one image, the types and the GPU; never the batch.
-// `aligned`: whether all arrays begin on 16 bytes. CudaError where the GPU has no instruction for it.
+// Tiles of fewer columns while all of them fit the GPU's multiprocessors at once. Whatever the columns, a sum is added
+// up in the same order. `row_tiles`: of all groups and phases.
+int mma_columns(std::int64_t channels, std::int64_t row_tiles, int multiprocessors);
+
+// Which kernel computes a forward pass. Reads the geometry of one image, the types and the GPU; the batch only for the
+// columns of a tile, which make no difference to a result. `aligned`: whether all arrays begin on 16 bytes. CudaError
+// where the GPU has no instruction for it.
 Conv2dForwardChoice choose_conv2d_forward(const Conv2dShape& shape, ElementType type, Precision precision, bool aligned,
-                                          int compute_capability);
+                                          int compute_capability, int multiprocessors);
 
 using Conv2dForwardMma = void(const Conv2dShape& shape, const Conv2dForwardChoice& choice, const void* input,
                               const void* weight, const void* bias, void* output, bool relu, Stream stream);

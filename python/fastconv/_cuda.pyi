@@ -166,7 +166,7 @@ def conv2d_backward_input(
     """mask: one bit per element of grad_input, which is 0 where it is not set. Types as for conv2d_forward_mma."""
 
 def conv2d_backward_input_choice(
-    shape: Conv2dShape, *, dtype: str, precision: str, aligned: bool, compute_capability: int
+    shape: Conv2dShape, *, dtype: str, precision: str, aligned: bool, compute_capability: int, multiprocessors: int = 0
 ) -> str: ...
 def conv2d_backward_weight_workspace_bytes(
     shape: Conv2dShape, *, dtype: str = "float32", precision: str = ""
@@ -327,9 +327,9 @@ def conv2d_backward_input_workspace_bytes(
     shape: Conv2dShape, *, dtype: str = "float32", precision: str = ""
 ) -> int: ...
 def conv2d_forward_choice(
-    shape: Conv2dShape, *, dtype: str, precision: str, aligned: bool, compute_capability: int
+    shape: Conv2dShape, *, dtype: str, precision: str, aligned: bool, compute_capability: int, multiprocessors: int = 0
 ) -> str:
-    """Name the kernel; `aligned`: all arrays begin on 16 bytes."""
+    """Name the kernel; `aligned`: all arrays begin on 16 bytes; many multiprocessors get small tiles."""
 
 def probe_mma(instruction: str, a: int, b: int, d: int, *, stream: int) -> None:
     """One instruction of one warp on the words (32, 4) a, (32, 2) b and (32, 4) d, for tests."""

@@ -39,9 +39,9 @@ def emulated(emulated_module: ModuleType) -> Iterator[ModuleType]:
 
 @pytest.fixture(params=MODES, ids=["late-backwards", "early-backwards", "late", "early"])
 def any_mode(emulated: ModuleType, request: pytest.FixtureRequest) -> ModuleType:
-    """As `emulated`, once in every mode."""
+    """As `emulated`, once in every mode; on a GPU that wants large tiles, and on one that wants many."""
     late, backwards = request.param
-    emulated.set_emulation(late_landing=late, backwards=backwards)
+    emulated.set_emulation(late_landing=late, backwards=backwards, multiprocessors=1 if late else 132)
     return emulated
 
 

@@ -1,4 +1,4 @@
-"""Deep sums in exact arithmetic on CUDA: the same bits from every tile, from one block or many, in any batch."""
+"""Few tiles and deep sums on CUDA: the same bits from every tile, from one block or many, in any batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import reference
 from conv2d_cases import Geometry
-from cuda_cases import bits_of, poisoned, relative_error, same_bits, to_nchw, to_nhwc
+from cuda_cases import KINDS, NAMES, bits_of, poisoned, relative_error, same_bits, stored, to_nchw, to_nhwc
 from fastconv import cuda
 
 IEEE = 2e-6  # relative error that float32 may have
@@ -111,6 +111,29 @@ def test_what_is_not_finite(emulated: ModuleType, value: float, where: str) -> N
         for got, expected in zip(run(emulated, geometry, data), truth, strict=True):
             np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
             np.testing.assert_array_equal(np.isinf(got), np.isinf(expected))
+
+
+@pytest.mark.parametrize(("dtype", "precision"), KINDS, ids=NAMES)
+def test_tiles_of_tensor_cores_have_the_same_bits(
+    emulated: ModuleType, rng: np.random.Generator, dtype: str, precision: str | None
+) -> None:
+    """Those of fewer columns are taken where all of them run at once."""
+    shape = emulated.Conv2dShape((2, 136, 4, 9), (136, 136, 1, 3), (1, 2), ((0, 0), (1, 1)), (1, 1), 1)
+    options = {"stride": (1, 2), "padding": ((0, 0), (1, 1)), "precision": precision}
+    x, w = (stored(rng.standard_normal(size), dtype) for size in ((2, 4, 9, 136), (136, 1, 3, 136)))
+    gy = stored(rng.standard_normal((2, 4, 5, 136)), dtype)
+    how = {"dtype": dtype, "precision": precision or "", "aligned": True, "compute_capability": 80}
+    found = []
+    for count, columns, phase_columns in ((1, 128, 128), (4, 64, 128), (7, 32, 64), (1000, 32, 32)):
+        emulated.set_emulation(late_landing=True, backwards=True, compute_capability=80, multiprocessors=count)
+        forward = emulated.conv2d_forward_choice(shape, **how, multiprocessors=count)
+        backward = emulated.conv2d_backward_input_choice(shape, **how, multiprocessors=count)
+        assert f" 128x{columns}," in forward
+        assert f" 128x{phase_columns}," in backward
+        y = cuda.conv2d(x, w, **options, out=poisoned(gy.shape, dtype))
+        gx = cuda.conv2d_backward_input(x.shape, w, gy, **options, out=poisoned(x.shape, dtype))
+        found.append((y.tobytes(), gx.tobytes()))
+    assert len(set(found)) == 1
 
 
 def test_what_is_chosen(emulated: ModuleType) -> None:

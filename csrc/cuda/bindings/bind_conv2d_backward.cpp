@@ -57,10 +57,11 @@ std::int64_t input_workspace_bytes(const Conv2dShape& shape, const std::string& 
 }
 
 std::string input_choice(const Conv2dShape& shape, const std::string& dtype, const std::string& precision, bool aligned,
-                         int compute_capability) {
+                         int compute_capability, int multiprocessors) {
   const char* op = "conv2d_backward_input";
   const ElementType type = parse_element_type(op, dtype);
-  return choose_conv2d_backward_input(shape, type, parse_precision(op, type, precision), aligned, compute_capability)
+  return choose_conv2d_backward_input(shape, type, parse_precision(op, type, precision), aligned, compute_capability,
+                                      multiprocessors)
       .name();
 }
 
@@ -170,7 +171,7 @@ void bind_conv2d_backward(py::module_& m) {
   m.def("conv2d_backward_input_workspace_bytes", &input_workspace_bytes, py::arg("shape"), py::kw_only(),
         py::arg("dtype") = "float32", py::arg("precision") = "");
   m.def("conv2d_backward_input_choice", &input_choice, py::arg("shape"), py::kw_only(), py::arg("dtype"),
-        py::arg("precision"), py::arg("aligned"), py::arg("compute_capability"));
+        py::arg("precision"), py::arg("aligned"), py::arg("compute_capability"), py::arg("multiprocessors") = 0);
   m.def("conv2d_backward_weight_workspace_bytes", &weight_workspace_bytes, py::arg("shape"), py::kw_only(),
         py::arg("dtype") = "float32", py::arg("precision") = "");
   m.def("conv2d_backward_weight", &backward_weight, py::arg("shape"), py::arg("input"), py::arg("grad_output"),

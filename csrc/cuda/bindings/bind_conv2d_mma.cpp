@@ -44,9 +44,10 @@ std::int64_t workspace_bytes(const Conv2dShape& shape, const std::string& dtype,
 }
 
 std::string choice(const Conv2dShape& shape, const std::string& dtype, const std::string& precision, bool aligned,
-                   int compute_capability) {
+                   int compute_capability, int multiprocessors) {
   const ElementType type = parse_element_type("conv2d", dtype);
-  return choose_conv2d_forward(shape, type, parse_precision("conv2d", type, precision), aligned, compute_capability)
+  return choose_conv2d_forward(shape, type, parse_precision("conv2d", type, precision), aligned, compute_capability,
+                               multiprocessors)
       .name();
 }
 
@@ -71,7 +72,7 @@ void bind_conv2d_mma(py::module_& m) {
   m.def("explain_conv2d_simt", &explain_simt, py::arg("shape"), py::kw_only(), py::arg("backward_input"),
         py::arg("multiprocessors"));
   m.def("conv2d_forward_choice", &choice, py::arg("shape"), py::kw_only(), py::arg("dtype"), py::arg("precision"),
-        py::arg("aligned"), py::arg("compute_capability"));
+        py::arg("aligned"), py::arg("compute_capability"), py::arg("multiprocessors") = 0);
   m.def("probe_mma", &probe, py::arg("instruction"), py::arg("a"), py::arg("b"), py::arg("d"), py::kw_only(),
         py::arg("stream"));
 }

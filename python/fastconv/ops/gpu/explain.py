@@ -91,7 +91,9 @@ def plan(
             name = f"depthwise_{kernel}"
     dtype = given["input"].dtype
     size = ITEM_BYTES.get(dtype, 4)
-    major, minor = native.device_properties(given["input"].device)["compute_capability"]
+    device = native.device_properties(given["input"].device)
+    major, minor = device["compute_capability"]
+    width = {"multiprocessors": device["multiprocessors"]}
     how = {
         "dtype": dtype,
         "precision": "",
@@ -99,14 +101,13 @@ def plan(
         "compute_capability": 10 * major + minor,
     }
     if name == _KERNELS["conv2d"]:
-        name = module.conv2d_forward_choice(shape, **how)
+        name = module.conv2d_forward_choice(shape, **how, **width)
     elif kernel.startswith("conv2d_backward"):
-        name = getattr(module, f"{kernel}_choice")(shape, **how)
+        name = getattr(module, f"{kernel}_choice")(shape, **how, **(width if suffix == "backward_input" else {}))
     if major == 9 and "_mma" in name and kernel in _WGMMA:
         rejected.append(f"wgmma: {module.conv2d_wgmma_refusal(shape, **how, of=kernel)}")
     if name in ("conv2d_forward_simt", "conv2d_backward_input_simt"):
-        count = native.device_properties(given["input"].device)["multiprocessors"]
-        notes.append(module.explain_conv2d_simt(shape, backward_input=name[7] == "b", multiprocessors=count))
+        notes.append(module.explain_conv2d_simt(shape, backward_input="backward" in name, **width))
     moved = math.prod(x_shape) + math.prod(y_shape) + (0 if pooling else math.prod(w_shape))
     return {
         "op": op,
