@@ -48,7 +48,7 @@ class Pointer:
 
     def __init__(self, owner: Array) -> None:
         self._owner = owner
-        self.ptr, self.device_id = owner._host.ctypes.data, 0
+        self.ptr, self.device_id = owner._host.ctypes.data, owner.device.id
 
     def copy_from_host_async(self, address: int, nbytes: int, stream: Any = None) -> None:
         current().not_while_capturing("a copy from the host")
@@ -79,7 +79,7 @@ class Array:
         self._host, self._memory = host, memory
         self.shape, self.dtype, self.size, self.ndim = host.shape, host.dtype, host.size, host.ndim
         self.nbytes, self.itemsize, self.strides, self.flags = host.nbytes, host.itemsize, host.strides, _Flags(host)
-        self.device = SimpleNamespace(id=0)
+        self.device = Device()
 
     @property
     def data(self) -> Pointer:
@@ -94,7 +94,9 @@ class Array:
 
     def _view(self, host: np.ndarray) -> Array:
         assert not host.size or np.shares_memory(host, self._memory.bytes), "not a view"
-        return Array(host, self._memory)
+        view = Array(host, self._memory)
+        view.device = self.device
+        return view
 
     def view(self, dtype: Any) -> Array:
         return self._view(self._host.view(dtype))
@@ -219,14 +221,19 @@ class Event:
 
 
 class Device:
+    """cupy.cuda.Device; without a number, the one that is current."""
+
     def __init__(self, device: int | None = None) -> None:
-        self.id = 0 if device is None else device
+        self.id = state.device if device is None else device
+        self._before: list[int] = []
 
     def __enter__(self) -> Device:
+        self._before.append(state.device)
+        state.device = self.id
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        state.device = self._before.pop()
 
 
 class Capturing:
@@ -254,7 +261,7 @@ class Capturing:
 
 
 counts = Counts()
-state = SimpleNamespace(stream=Stream())
+state = SimpleNamespace(stream=Stream(), device=0)
 
 
 def current() -> Stream:

@@ -210,6 +210,7 @@ def test_options_that_look_alike(torch: Any, rng: np.random.Generator) -> None:
         ops.conv2d(x, w, stride=1, padding=1)
         ops.conv2d(x, w, stride=(1, 1), padding="same")
         ops.max_pool2d(x, 2, 1, 0, 1, False)
+        ops.avg_pool2d(x, 2, divisor_override=-1)
     wrong: list[tuple[Any, str]] = [
         (lambda: ops.conv2d(x, w, stride=True, padding=1), "conv2d: stride must be an integer, got True"),
         (lambda: ops.conv2d(x, w, stride=1.0, padding=1), "conv2d: stride must be an integer, got 1.0"),
@@ -221,6 +222,7 @@ def test_options_that_look_alike(torch: Any, rng: np.random.Generator) -> None:
         (lambda: ops.conv2d(x, w, padding=1, precision="tf"), "conv2d: precision must be"),
         (lambda: ops.max_pool2d(x, 2, 1, 0, 1, 0), "max_pool2d: ceil_mode must be True or False"),
         (lambda: ops.conv2d(x, w, stride=2**64), "conv2d: stride must fit 64 bits"),
+        (lambda: ops.avg_pool2d(x, 2, divisor_override=2**64), "avg_pool2d: divisor_override must fit 64 bits"),
     ]
     for call, text in wrong:
         for _ in range(2):
@@ -291,11 +293,52 @@ def test_the_stream_of_another_device(cupy: fake_cupy.Counts, emulated: ModuleTy
         fake_cupy.state.stream = fake_cupy.Stream()
 
 
-def test_arrays_of_two_libraries_are_judged_each_time(torch: Any, rng: np.random.Generator, judged: Judged) -> None:
-    x, other = tensor(torch, rng, 3, 4), rng.standard_normal((3, 4)).astype(np.float32)
+def test_devices(cupy: fake_cupy.Counts, emulated: ModuleType) -> None:
+    """Each device is another form, and is current for the call alone."""
+    here = [fake_cupy.zeros((2, 3), np.float32) for _ in range(3)]
+    with fake_cupy.Device(1):
+        there = [fake_cupy.zeros((2, 3), np.float32) for _ in range(3)]
+    for _ in range(3):
+        assert ops.add(here[0], here[1]).device.id == 0
+        assert ops.add(there[0], there[1]).device.id == 1
+        assert ops.add(here[0], here[1], out=here[2]) is here[2]
+        assert ops.add(there[0], there[1], out=there[2]) is there[2]
+        assert emulated.enter_device(0, 0) == 0
+        for arrays in ((here[0], there[1], here[2]), (here[0], here[1], there[2])):
+            with pytest.raises(ValueError, match="add: all arrays must lie on one device, got input on device 0 and"):
+                ops.add(*arrays[:2], out=arrays[2])
+
+
+def test_arrays_of_two_libraries_are_judged_each_time(
+    cupy: fake_cupy.Counts, torch: Any, rng: np.random.Generator, judged: Judged
+) -> None:
+    """Their streams have to wait for each other."""
+    x, other = tensor(torch, rng, 3, 4), fake_cupy.zeros((3, 4), np.float32)
+    for _ in range(2):
+        ops.add(x, x)
+        ops.add(other, other)
+    judged.new()
     for _ in range(2):
         ops.add(x, other)
-    assert judged.new() == 2
+        ops.add(other, x)
+    assert judged.new() == 4
+
+
+def test_memory_orders(cupy: fake_cupy.Counts, rng: np.random.Generator) -> None:
+    """Two arrays of one shape, one channels-last and one not, and a part of one."""
+    planes = fake_cupy.zeros((2, 3, 4, 5), np.float32)
+    planes._host[...] = rng.standard_normal(planes.shape)
+    last = fake_cupy.zeros((2, 4, 5, 3), np.float32).transpose(0, 3, 1, 2)
+    last._host[...] = planes._host
+    for _ in range(2):
+        for x in (planes, last):
+            assert ops.relu(x).strides == x.strides
+            np.testing.assert_array_equal(
+                ops.max_pool2d(x, 2)._host, ops.max_pool2d(planes._host.astype(np.float64), 2)
+            )
+        wide = fake_cupy.zeros((2, 3, 4, 10), np.float32)[..., ::2]
+        with pytest.raises(ValueError, match="relu: input must fill its memory without gaps"):
+            ops.relu(wide)
 
 
 def test_strictness_is_part_of_the_form(torch: Any, rng: np.random.Generator, monkeypatch: Any) -> None:
