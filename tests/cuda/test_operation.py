@@ -15,7 +15,8 @@ import fake_cupy
 import fastconv
 from fastconv import cuda, ops
 from fastconv.cuda import native
-from fastconv.cuda.operation import Operation
+from fastconv.cuda.arrays import View
+from fastconv.cuda.operation import Operation, Output, Plan
 
 
 @pytest.fixture
@@ -307,6 +308,22 @@ def test_devices(cupy: fake_cupy.Counts, emulated: ModuleType) -> None:
         for arrays in ((here[0], there[1], here[2]), (here[0], here[1], there[2])):
             with pytest.raises(ValueError, match="add: all arrays must lie on one device, got input on device 0 and"):
                 ops.add(*arrays[:2], out=arrays[2])
+
+
+def test_the_device_is_current_for_the_judge(cupy: fake_cupy.Counts, emulated: ModuleType) -> None:
+    """What it asks of the GPU, the number of its multiprocessors say, is asked of the right one."""
+    seen = []
+
+    def judge(op: str, x: View, out: View | None) -> Plan:
+        seen.append(emulated.enter_device(1, 0))
+        return Plan(emulated.plan_relu(6, dtype="float32"), (Output(x.shape, x.dtype),))
+
+    with fake_cupy.Device(1):
+        x = fake_cupy.zeros((2, 3), np.float32)
+    probe = Operation("probe", ("input", "mask"), lambda op, x, mask, out: judge(op, x, out))
+    assert probe((x, None), None, ()).device.id == 1
+    assert seen == [1]
+    assert emulated.enter_device(0, 0) == 0
 
 
 def test_arrays_of_two_libraries_are_judged_each_time(

@@ -277,10 +277,10 @@ class Calls {
     const std::size_t arrays = std::max(inputs.size() + makers.size(), static_cast<std::size_t>(plan.arrays()));
     if (!look(inputs, out, options, asked) || arrays > kMostArrays || returned < 1 || returned > makers.size()) return;
     auto entry = std::make_shared<const Entry>(Entry{plan, makers, returned});
-    Entries before;  // is taken down when the lock is gone, since that runs Python
+    Entries before;  // it, and an entry that is replaced, go when the lock is gone, since that may run Python
     const std::lock_guard<std::mutex> lock(mutex_);
     if (entries_.size() >= kMostForms) entries_.swap(before);
-    entries_[asked.form.words()] = std::move(entry);
+    entries_[asked.form.words()].swap(entry);
   }
 
   std::size_t size() {

@@ -53,14 +53,13 @@ class Operation:
         first = views[0]
         assert first is not None
         given = None if out is None else arrays.look(op, "out", out)
-        plan = self._judge(op, *views, given, *options)
-        new = (*plan.results, *plan.scratch)[out is not None :]
-        makers = [arrays.maker(op, first, *array) for array in new]
-        made = [make() for make in makers]
-        written = [arrays.look(op, "out", array) for array in made]
-        if given is not None:
-            makers, made, written = [_nothing, *makers], [out, *made], [given, *written]
-        with Launch(op, first, *views[1:], *written) as stream:
+        with Launch(op, first, *views[1:], given) as stream:  # judges ask which GPU it is
+            plan = self._judge(op, *views, given, *options)
+            makers = [arrays.maker(op, first, *array) for array in (*plan.results, *plan.scratch)[out is not None :]]
+            made = [make() for make in makers]
+            written = [arrays.look(op, "out", array) for array in made]
+            if given is not None:
+                makers, made, written = [_nothing, *makers], [out, *made], [given, *written]
             plan.native.run([array.address if array else 0 for array in (*views, *written)], stream)
         if first.library in ("torch", "cupy"):
             for value in (*inputs, *made):
