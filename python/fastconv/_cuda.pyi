@@ -485,6 +485,12 @@ def adam_factors(
     """Add 1 to `step`, an int64 in device memory, and write the three float32 that this step of Adam needs."""
 
 # Layers (bind_layers.cpp): outputs may be the very input, as of every element-by-element function
+def plan_activation(function: str, count: int, *, a: float, b: float, op: str) -> Plan:
+    """Addresses: input, output."""
+
+def plan_activation_backward(function: str, count: int, *, a: float, b: float, op: str) -> Plan:
+    """Addresses: grad_output, what was saved, result."""
+
 def activation_forward(function: str, input: int, output: int, count: int, *, a: float, b: float, stream: int) -> None:
     """The functions of `_core`, and "scale": a * x, and "clip": x from -a to a."""
 

@@ -93,6 +93,8 @@ CASES: dict[str, Callable[[Any, Any], Any]] = {
     "relu": lambda a, out: ops.relu(a.image, out=out),
     "add": lambda a, out: ops.add(a.image, a.image, out=out),
     "relu_backward": lambda a, out: ops.relu_backward(a.image, a.image, out=out),
+    "sigmoid": lambda a, out: ops.sigmoid(a.image, out=out),
+    "gelu_backward": lambda a, out: ops.gelu_backward(a.image, a.image, out=out),
     "linear": lambda a, out: ops.linear(a.rows, a.matrix, a.bias, activation="relu", out=out),
     "linear of one row": lambda a, out: ops.linear(a.rows[1], a.matrix, out=out),
     "linear_backward_input": lambda a, out: ops.linear_backward_input(a.matrix, a.products, out=out),
@@ -139,7 +141,13 @@ def test_the_second_call_of_torch(torch: Any, rng: np.random.Generator, judged: 
         array.mul_(-2.0)  # other numbers at the same place
     truth = call(a, None)
     assert judged.new() == 0
-    element_by_element = name in ("relu", "add", "relu_backward")  # these want their results to lie as their inputs
+    element_by_element = name in (
+        "relu",
+        "add",
+        "relu_backward",
+        "sigmoid",
+        "gelu_backward",
+    )  # these want their results to lie as their inputs
     for out in (second, torch.empty_like(second), *([] if element_by_element else [second.contiguous()])):
         out.fill_(float("nan"))
         assert call(a, out) is out
@@ -212,6 +220,7 @@ def test_options_that_look_alike(torch: Any, rng: np.random.Generator) -> None:
         ops.conv2d(x, w, stride=(1, 1), padding="same")
         ops.max_pool2d(x, 2, 1, 0, 1, False)
         ops.avg_pool2d(x, 2, divisor_override=-1)
+        ops.elu(x, alpha=1.0)
     wrong: list[tuple[Any, str]] = [
         (lambda: ops.conv2d(x, w, stride=True, padding=1), "conv2d: stride must be an integer, got True"),
         (lambda: ops.conv2d(x, w, stride=1.0, padding=1), "conv2d: stride must be an integer, got 1.0"),
@@ -222,6 +231,7 @@ def test_options_that_look_alike(torch: Any, rng: np.random.Generator) -> None:
         (lambda: ops.conv2d(x, w, padding=1, algo="winograd"), "conv2d: algo must be 'auto' or 'direct'"),
         (lambda: ops.conv2d(x, w, padding=1, precision="tf"), "conv2d: precision must be"),
         (lambda: ops.max_pool2d(x, 2, 1, 0, 1, 0), "max_pool2d: ceil_mode must be True or False"),
+        (lambda: ops.elu(x, alpha=True), "elu: alpha must be a number, got True"),
         (lambda: ops.conv2d(x, w, stride=2**64), "conv2d: stride must fit 64 bits"),
         (lambda: ops.avg_pool2d(x, 2, divisor_override=2**64), "avg_pool2d: divisor_override must fit 64 bits"),
     ]
@@ -455,3 +465,15 @@ def test_a_call_enters_few_functions_of_python(torch: Any, rng: np.random.Genera
     ):
         call()
         assert len(entered(call)) <= most, entered(call)
+
+
+def test_options_of_activations(torch: Any, rng: np.random.Generator) -> None:
+    """Functions and their numbers have plans of their own, and errors name the function."""
+    x = tensor(torch, rng, 2, 4, 6, 5)
+    for _ in range(2):
+        for alpha in (0.5, 2.0):
+            assert torch.allclose(ops.elu(x, alpha=alpha), torch.nn.functional.elu(x, alpha), atol=1e-6)
+            assert torch.allclose(ops.leaky_relu(x, alpha), torch.nn.functional.leaky_relu(x, alpha))
+        assert torch.allclose(ops.tanh(x), torch.tanh(x), atol=1e-6)
+        with pytest.raises(ValueError, match="^tanh: input must be aligned"):
+            ops.tanh(misaligned(torch, x))

@@ -3,7 +3,7 @@
 #include "core/resample2d_shape.h"
 #include "cuda/activation.h"
 #include "cuda/batch_norm.h"
-#include "cuda/bindings/buffers.h"
+#include "cuda/bindings/plan.h"
 #include "cuda/group_norm.h"
 #include "cuda/images.h"
 #include "cuda/pair_loss.h"
@@ -24,27 +24,44 @@ void check_same_or_apart(const char* op, const Buffer& output, const Buffer& inp
   if (output.address != input.address) check_no_overlap(op, output, input);
 }
 
+// Addresses: input, output.
+Plan activation_plan(const std::string& function, std::int64_t count, double a, double b, const std::string& name) {
+  const Activation f = parse_activation(function, a, b);
+  check_at_least(name.c_str(), "count", count, 0);
+  return {2, [=](const Address* at, Stream stream) {
+            const char* op = name.c_str();
+            const Buffer x = buffer<float>(op, "input", at[0], count), y = buffer<float>(op, "out", at[1], count);
+            check_same_or_apart(op, y, x);
+            const py::gil_scoped_release release;
+            activation_forward(f, pointer<float>(x), pointer<float>(y), count, stream);
+          }};
+}
+
 void bind_activation_forward(const std::string& function, Address input, Address output, std::int64_t count, double a,
                              double b, Address stream) {
-  const char* op = "activation";
+  const Address at[] = {input, output};
+  activation_plan(function, count, a, b, "activation")(at, stream);
+}
+
+// Addresses: grad_output, what was saved, result.
+Plan activation_backward_plan(const std::string& function, std::int64_t count, double a, double b,
+                              const std::string& name) {
   const Activation f = parse_activation(function, a, b);
-  check_at_least(op, "count", count, 0);
-  const Buffer x = buffer<float>(op, "input", input, count), y = buffer<float>(op, "out", output, count);
-  check_same_or_apart(op, y, x);
-  const py::gil_scoped_release release;
-  activation_forward(f, pointer<float>(x), pointer<float>(y), count, as_stream(stream));
+  check_at_least(name.c_str(), "count", count, 0);
+  return {3, [=](const Address* at, Stream stream) {
+            const char* op = name.c_str();
+            const Buffer gy = buffer<float>(op, "grad_output", at[0], count);
+            const Buffer s = buffer<float>(op, "saved", at[1], count), gx = buffer<float>(op, "out", at[2], count);
+            check_same_or_apart(op, gx, gy), check_same_or_apart(op, gx, s);
+            const py::gil_scoped_release release;
+            activation_backward(f, pointer<float>(gy), pointer<float>(s), pointer<float>(gx), count, stream);
+          }};
 }
 
 void bind_activation_backward(const std::string& function, Address grad_output, Address saved, Address grad_input,
                               std::int64_t count, double a, double b, Address stream) {
-  const char* op = "activation_backward";
-  const Activation f = parse_activation(function, a, b);
-  check_at_least(op, "count", count, 0);
-  const Buffer gy = buffer<float>(op, "grad_output", grad_output, count), s = buffer<float>(op, "saved", saved, count);
-  const Buffer gx = buffer<float>(op, "out", grad_input, count);
-  check_same_or_apart(op, gx, gy), check_same_or_apart(op, gx, s);
-  const py::gil_scoped_release release;
-  activation_backward(f, pointer<float>(gy), pointer<float>(s), pointer<float>(gx), count, as_stream(stream));
+  const Address at[] = {grad_output, saved, grad_input};
+  activation_backward_plan(function, count, a, b, "activation_backward")(at, stream);
 }
 
 void bind_add_bias(Address input, Address bias, Address output, std::int64_t rows, std::int64_t columns, bool relu,
@@ -418,6 +435,10 @@ void bind_resample2d(Address input, Address output, const Four& input_shape, con
 void bind_layers(py::module_& m) {
   using py::arg;
   const py::kw_only named;
+  m.def("plan_activation", &activation_plan, arg("function"), arg("count"), py::kw_only(), arg("a"), arg("b"),
+        arg("op"));
+  m.def("plan_activation_backward", &activation_backward_plan, arg("function"), arg("count"), py::kw_only(), arg("a"),
+        arg("b"), arg("op"));
   m.def("activation_forward", &bind_activation_forward, arg("function"), arg("input"), arg("output"), arg("count"),
         named, arg("a"), arg("b"), arg("stream"));
   m.def("activation_backward", &bind_activation_backward, arg("function"), arg("grad_output"), arg("saved"),

@@ -43,7 +43,7 @@ def output_like(op: str, out: Any, first: View) -> tuple[Any, View]:
     return out, same_order(op, first, "out", out, write=True)
 
 
-def _like(op: str, x: View, out: View | None) -> tuple[Output]:
+def result_like(op: str, x: View, out: View | None) -> tuple[Output]:
     """The result of an operation on each element."""
     if out is not None:
         same_order(op, x, "out", out, write=True)
@@ -52,7 +52,7 @@ def _like(op: str, x: View, out: View | None) -> tuple[Output]:
 
 def judge_relu(op: str, input: View, mask: View | None, out: View | None) -> Plan:
     x = dense(op, "input", input, arrays.FLOATS)
-    results = _like(op, x, out)
+    results = result_like(op, x, out)
     if mask is not None:
         bits = arrays.view(op, "mask", mask, 1, "uint32", write=True)
         arrays.check_shape(op, "mask", bits, mask_shape(x.shape))
@@ -62,14 +62,14 @@ def judge_relu(op: str, input: View, mask: View | None, out: View | None) -> Pla
 def judge_add(op: str, input: View, other: View, out: View | None) -> Plan:
     x = dense(op, "input", input, arrays.FLOATS)
     same_order(op, x, "other", other)
-    results = _like(op, x, out)
+    results = result_like(op, x, out)
     return Plan(native.module(op).plan_add(arrays.count(x.shape), dtype=x.dtype), results)
 
 
 def judge_relu_backward_output(op: str, grad_output: View, output: View, out: View | None) -> Plan:
     gy = dense(op, "grad_output", grad_output, arrays.FLOATS)
     same_order(op, gy, "output", output)
-    results = _like(op, gy, out)
+    results = result_like(op, gy, out)
     return Plan(native.module(op).plan_relu_backward_output(arrays.count(gy.shape), dtype=gy.dtype), results)
 
 

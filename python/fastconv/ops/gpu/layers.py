@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from fastconv._checks.numbers import mean_divisor, number
 from fastconv.cuda import arrays, elementwise, native
 from fastconv.cuda.arrays import View
 from fastconv.cuda.launch import Launch
+from fastconv.cuda.operation import Operation, Plan
 from fastconv.ops.activation import softmax_axis
 from fastconv.ops.conv_transpose2d import conv_transpose2d_geometry
 from fastconv.ops.gpu import layouts, routed
@@ -27,27 +29,40 @@ from fastconv.ops.upsample import Resize
 # Element by element: any order in memory without gaps
 
 
+def _judge_activation(op: str, input: View, out: View | None, function: str, a: float, b: float) -> Plan:
+    x = elementwise.dense(op, "input", input)
+    results = elementwise.result_like(op, x, out)
+    return Plan(native.module(op).plan_activation(function, arrays.count(x.shape), a=a, b=b, op=op), results)
+
+
+def _judge_activation_backward(
+    op: str, grad_output: View, saved: View, out: View | None, function: str, a: float, b: float
+) -> Plan:
+    gy = elementwise.dense(op, "grad_output", grad_output)
+    elementwise.same_order(op, gy, saved.name, saved)
+    results = elementwise.result_like(op, gy, out)
+    return Plan(native.module(op).plan_activation_backward(function, arrays.count(gy.shape), a=a, b=b, op=op), results)
+
+
+@cache
+def _activation(op: str) -> Operation:
+    return Operation(op, ("input",), _judge_activation)
+
+
+@cache
+def _activation_backward(op: str, saved: str) -> Operation:
+    return Operation(op, ("grad_output", saved), _judge_activation_backward)
+
+
 def activation(op: str, function: str, input: Any, out: Any, a: float, b: float) -> Any:
     """A function by its native name."""
-    module = native.module(op)
-    x = elementwise.dense(op, "input", input)
-    result, y = elementwise.output_like(op, out, x)
-    with Launch(op, x, y) as stream:
-        module.activation_forward(function, x.address, y.address, arrays.count(x.shape), a=a, b=b, stream=stream)
-    return result
+    return _activation(op)((input,), out, (function, a, b))
 
 
 def activation_backward(op: str, function: str, grad_output: Any, saved: Any, out: Any, a: float, b: float) -> Any:
     """`saved`: the input of some functions, the output of others."""
-    module = native.module(op)
-    gy = elementwise.dense(op, "grad_output", grad_output)
-    value = elementwise.same_order(op, gy, "input" if function in READ_INPUT else "output", saved)
-    result, gx = elementwise.output_like(op, out, gy)
-    with Launch(op, gy, value, gx) as stream:
-        module.activation_backward(
-            function, gy.address, value.address, gx.address, arrays.count(gy.shape), a=a, b=b, stream=stream
-        )
-    return result
+    operation = _activation_backward(op, "input" if function in READ_INPUT else "output")
+    return operation((grad_output, saved), out, (function, a, b))
 
 
 def _classes(op: str, array: View, axis: object) -> tuple[int, int, int]:
