@@ -4,7 +4,8 @@ python benchmarks/gpu/run.py
 
 It writes benchmarks/results/<device>-<date>.json with a picture beside it, and prints tables. It needs nvcc, a GPU and
 PyTorch with CUDA, and says which of them is missing. Models need CuPy: without it the rest is measured. Ten minutes at
-most on an H200. Exit code 0: all was measured; 2: nothing; 3: something was not, or came out wrong, and is named.
+most on an H200; what is measured is kept after each part. Exit code 0: all was measured; 1: a test on the GPU failed,
+and what is right was measured; 2: nothing was; 3: something was not, or came out wrong, and is named.
 
 --dry-run needs no GPU: the emulator and PyTorch's CPU compute tiny cases, to see that this script runs to its end.
 """
@@ -20,6 +21,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -100,15 +102,30 @@ def build(capability: tuple[int, int], jobs: int) -> None:
         (ROOT / "python" / "fastconv" / module.name).write_bytes(module.read_bytes())
 
 
-def test() -> str:
-    """The tests that need a GPU, which may not skip for want of one; the last line of pytest."""
+def run_tests(name: str, files: list[str], limit_s: float) -> tuple[bool, str]:
+    """Tests that need a GPU, which may not skip for want of one: whether all passed, and the last line of pytest."""
     environment = {**os.environ, "FASTCONV_REQUIRE_GPU": "1", "PYTHONPATH": str(ROOT / "python")}
-    done = run([sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu"], cwd=ROOT, env=environment,
-               capture_output=True)  # fmt: skip
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", *files]
+    try:
+        done = run(command, cwd=ROOT, env=environment, capture_output=True, timeout=limit_s)
+    except subprocess.TimeoutExpired:  # a kernel that waits for ever cannot be stopped from within
+        return False, f"{name}: stopped after {limit_s:.0f} s"
     print(done.stdout[-3000:], done.stderr[-2000:])
-    if done.returncode:
-        raise SystemExit("gpu benchmark: stopped, the tests on the GPU failed; a wrong kernel is not timed")
-    return done.stdout.strip().splitlines()[-1]
+    lines = done.stdout.strip().splitlines()
+    return done.returncode == 0, f"{name}: {lines[-1] if lines else f'exit status {done.returncode}'}"
+
+
+def test() -> tuple[bool, str]:
+    """All tests on the GPU. Where those of wgmma fail, its kernels are switched off for what follows."""
+    hopper, others = (
+        run_tests("wgmma", ["tests/gpu/test_hopper.py"], 90),
+        run_tests("others", ["tests/gpu", "--ignore=tests/gpu/test_hopper.py"], 120),
+    )
+    text = f"{hopper[1]}; {others[1]}"
+    if not hopper[0]:
+        os.environ["FASTCONV_CUDA_WGMMA"] = "0"
+        text += "; kernels with wgmma are switched off here"
+    return hopper[0] and others[0], text
 
 
 def _first_line(command: list[str], pattern: str) -> str:
@@ -216,11 +233,8 @@ def result_path(machine: dict[str, Any]) -> Path:
 
 
 def write(report: dict[str, Any], path: Path) -> None:
-    """JSON and, where matplotlib is, a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1), encoding="utf-8")
-    print(f"written: {path}")
-    picture(report, path.with_suffix(".png"))
 
 
 def picture(report: dict[str, Any], path: Path) -> None:
@@ -232,24 +246,34 @@ def picture(report: dict[str, Any], path: Path) -> None:
         print(f"written: {path}")
 
 
-def measure(gpu: Gpu, options: argparse.Namespace, tests: str) -> dict[str, Any]:
-    """The whole report."""
+def measure(
+    gpu: Gpu, options: argparse.Namespace, tests: str, left: Callable[[], float], keep: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """The whole report, kept after each part; `left` tells the seconds that there are."""
     lanes = importlib.import_module("gpu.lanes")
     dry = options.dry_run
-    before = driver()
     layers = [tiny(case) for case in cases() if case.precision != "bfloat16"] if dry else cases()  # NumPy has none
     chosen = [case for case in layers if options.only in case.name or options.only in case.op]
     sizes = {"rounds": 2, "elements": 1 << 10, "size": 16} if dry else {}
     host: dict[str, Any] = {"gpu": gpu, "only": options.only, "rounds": options.rounds, "dry": dry}
-    report = {
+    report: dict[str, Any] = {
         "dry_run": dry,
         "machine": machine(gpu, tests),
+        "clocks": {"before": driver()},
         "ceilings": lanes.ceilings(gpu, **sizes),
-        "calls": host_rows("calls", calls=2 if dry else 100, limit_s=40, **host),
-        "training": host_rows("training", calls=2 if dry else 20, limit_s=120, **host),
-        "rows": rows(gpu, chosen, options.rounds, options.limit_s),
-        "clocks": {"before": before, "after": driver()},
+        "calls": [],
+        "training": [],
+        "rows": [],
     }
+    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "calls": lambda: host_rows("calls", calls=2 if dry else 100, limit_s=min(40, left()), **host),
+        "training": lambda: host_rows("training", calls=2 if dry else 20, limit_s=min(120, left()), **host),
+        "rows": lambda: rows(gpu, chosen, options.rounds, min(options.limit_s, left())),
+    }
+    for name, part in parts.items():
+        keep(report)
+        report[name] = part()
+    report["clocks"]["after"] = driver()
     report["missing"] = missing(report, gpu)
     return report
 
@@ -260,12 +284,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="cases whose name or operation holds this text")
     parser.add_argument("--rounds", type=int, default=24, help="samples of every lane")
     parser.add_argument("--limit-s", type=float, default=240, help="seconds for the layer table")
+    parser.add_argument("--total-s", type=float, default=570, help="seconds for everything, building included")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at once")
     parser.add_argument("--no-build", action="store_true", help="the modules are built already")
     parser.add_argument("--dry-run", action="store_true", help="no GPU, tiny cases, times that mean nothing")
     parser.add_argument("--table", type=Path, metavar="JSON", help="measure nothing, print what a file holds")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="with --table: draw it, too")
     options = parser.parse_args(arguments)
+    start = time.monotonic()
     if options.table:
         report = json.loads(options.table.read_text(encoding="utf-8"))
         print("\n".join(report_lines(report)))
@@ -279,23 +305,38 @@ def main(arguments: list[str] | None = None) -> int:
     torch = importlib.import_module("torch")
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = False  # float32 against float32
-    if options.dry_run:
-        dry = DryRun(torch, ROOT / "tests")
-        try:
-            report = measure(dry, options, "none: a dry run")
-        finally:
-            dry.close()
-    else:
+    passed, tests = True, "none: a dry run"
+    if not options.dry_run:
         if not options.no_build:
             build(torch.cuda.get_device_capability(0), options.jobs)
-        tests = test()
-        report = measure(Gpu(torch), options, tests)
-    path = options.json or (None if options.dry_run else result_path(report["machine"]))
+        passed, tests = test()
+    path: Path | None = options.json
+
+    def left() -> float:
+        return float(options.total_s - (time.monotonic() - start))
+
+    def keep(report: dict[str, Any]) -> None:
+        nonlocal path
+        path = path or (None if options.dry_run else result_path(report["machine"]))
+        if path is not None:
+            write(report, path)
+
+    gpu = DryRun(torch, ROOT / "tests") if options.dry_run else Gpu(torch)
+    try:
+        report = measure(gpu, options, tests, left, keep)
+    finally:
+        if isinstance(gpu, DryRun):
+            gpu.close()
+    keep(report)
     if path is not None:
-        write(report, path)
+        print(f"written: {path}")
+        picture(report, path.with_suffix(".png"))
     print("\n".join(report_lines(report)))
     if report["missing"]:
         print(f"gpu benchmark: {len(report['missing'])} not measured, see the end of the table", file=sys.stderr)
+    if not passed:
+        print(f"gpu benchmark: tests on the GPU failed ({tests}); a case is timed if it is right", file=sys.stderr)
+        return 1
     return 3 if report["missing"] else 0
 
 

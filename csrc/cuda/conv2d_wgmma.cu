@@ -1,5 +1,8 @@
 #include "cuda/conv2d_wgmma.h"
 
+#include <cstdlib>
+#include <cstring>
+
 #include "core/checked_math.h"
 #include "cuda/conv2d_phase_reach.h"
 #include "cuda/tensor_map.h"
@@ -10,9 +13,15 @@ namespace cuda {
 namespace {
 
 #if defined(FASTCONV_HOPPER)
+bool switched_off() {
+  const char* const wanted = std::getenv("FASTCONV_CUDA_WGMMA");
+  return wanted && std::strcmp(wanted, "0") == 0;
+}
+
 // What every pass asks for.
 const char* refuses_all_of(const Conv2dShape& s, Precision precision, bool aligned, int compute_capability) {
   if (compute_capability != 90) return "wgmma needs compute capability 9.0";
+  if (switched_off()) return "FASTCONV_CUDA_WGMMA=0 is set";
   if (!tensor_maps_available()) return "the driver makes no tensor maps";
   if (precision == Precision::kTf32x3) return "three products for each are not written for wgmma";
   if (s.groups != 1) return "wgmma takes one group";

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -167,9 +168,40 @@ def test_picture(suite: Suite, tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_without_matplotlib(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    suite("gpu.run").write(report(suite) | host_rows(lane), tmp_path / "new" / "report.json")
+    data, path = report(suite) | host_rows(lane), tmp_path / "new" / "report.json"
+    suite("gpu.run").write(data, path)
+    suite("gpu.run").picture(data, path.with_suffix(".png"))
     assert "no picture, matplotlib is not installed" in capsys.readouterr().out
     assert json.loads((tmp_path / "new" / "report.json").read_text())["missing"] == ["CuPy is not installed"]
+
+
+@pytest.mark.parametrize("outcome", ["passed", "failed", "hangs"])
+def test_a_kernel_that_fails_or_hangs_is_left_out(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, capsys, outcome: str
+) -> None:
+    """The tests of wgmma end by themselves or are ended; the others run all the same."""
+    run = suite("gpu.run")
+    monkeypatch.delenv("FASTCONV_CUDA_WGMMA", raising=False)
+    commands = []
+
+    def pytest_run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        first = len(commands) == 1
+        if first and outcome == "hangs":
+            raise subprocess.TimeoutExpired(command, options["timeout"])
+        failed = first and outcome == "failed"
+        return subprocess.CompletedProcess(command, int(failed), f"1 {'failed' if failed else 'passed'} in 1s\n", "")
+
+    monkeypatch.setattr(run, "run", pytest_run)
+    passed, text = run.test()
+    switch = os.environ.pop("FASTCONV_CUDA_WGMMA", None)  # monkeypatch does not know of it
+    assert len(commands) == 2
+    assert (passed, switch) == ((True, None) if outcome == "passed" else (False, "0"))
+    assert {"passed": "wgmma: 1 passed", "failed": "wgmma: 1 failed", "hangs": "wgmma: stopped after 90 s"}[
+        outcome
+    ] in text
+    assert "others: 1 passed in 1s" in text
+    assert ("switched off" in text) == (not passed)
 
 
 def test_where_results_go(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,15 @@ def test_explain(emulated: ModuleType) -> None:
     assert explain(60).rejected == ["wgmma: TMA needs channels in whole 16 bytes"]
 
 
+def test_switched_off(emulated: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a variable, read when a form of arguments is first seen."""
+    x, w = np.zeros((1, 9, 9, 72), np.float16), np.zeros((96, 3, 3, 72), np.float16)
+    monkeypatch.setenv("FASTCONV_CUDA_WGMMA", "0")
+    found = fastconv.explain("conv2d", GpuArray(x), GpuArray(w.transpose(0, 3, 1, 2)), layout="NHWC")
+    assert found.kernel.startswith("conv2d_forward_mma")
+    assert found.rejected == ["wgmma: FASTCONV_CUDA_WGMMA=0 is set"]
+
+
 def test_without_tensor_maps(emulated: ModuleType, rng: np.random.Generator) -> None:
     """An old driver: mma computes the same."""
     emulated.set_emulation(late_landing=False, backwards=False, tensor_maps=False)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastconv._checks.gpu import is_on_gpu
 from fastconv.cuda import native
 
 _DLPACK_CUDA, _DLPACK_MANAGED = 2, 13  # device types
@@ -195,13 +196,7 @@ def _from_interface(op: str, name: str, value: Any, interface: dict[str, Any], e
 
 def is_on_a_gpu(value: Any) -> bool:
     """Whether `look` would take it, as far as its type tells."""
-    if isinstance(value, np.ndarray):
-        return native.emulated()
-    if library(value) == "torch" and not isinstance(value, View):
-        return bool(value.is_cuda)
-    if hasattr(value, "__dlpack_device__"):
-        return value.__dlpack_device__()[0] in (_DLPACK_CUDA, _DLPACK_MANAGED)
-    return isinstance(value, View) or hasattr(value, "__cuda_array_interface__")
+    return native.emulated() if isinstance(value, np.ndarray) else isinstance(value, View) or is_on_gpu(value)
 
 
 def look(op: str, name: str, value: Any) -> View:
