@@ -32,6 +32,7 @@ def emulated_module() -> ModuleType:
 def emulated(emulated_module: ModuleType) -> Iterator[ModuleType]:
     """`fastconv.cuda` runs in the emulator for the time of the test: copies land early, threads run forwards."""
     emulated_module.set_emulation(late_landing=False, backwards=False)
+    emulated_module.emulated_orders()  # those of somebody before are not this test's
     native.use(emulated_module)
     yield emulated_module
     native.use(None)
