@@ -89,28 +89,27 @@ conv2d_forward_simt(FASTCONV_GRID_CONSTANT const Conv2dForwardParams p) {
     const std::int32_t block = block_x_anew();
     const TileOfGroup<Tile> at(p.chunks.tile(block), p.column_tiles, p.row_tiles);
     const ChunkSums to(p.chunks, block, end, p.depth, p.output);
-    const auto channel_of = [&](int row_in_tile, int column_in_tile) {  // or -1: there is no such output
-      const std::int32_t column = at.first_column + column_in_tile;
-      return at.first_row + row_in_tile < g.output_pixels && column < g.ocg ? at.group * g.ocg + column : -1;
+    const auto exists = [&](int row, int column) {
+      return at.first_row + row < g.output_pixels && at.first_column + column < g.ocg;
     };
-    const auto place_of = [&](int row_in_tile, std::int32_t channel) {
-      return to.sums + static_cast<std::int64_t>(at.first_row + row_in_tile) * g.oc + channel;
+    const std::int32_t first_channel = at.group * g.ocg + at.first_column;
+    const auto place_of = [&](int row, int column) {
+      return to.sums + (static_cast<std::int64_t>(at.first_row + row) * g.oc + first_channel + column);
     };
     finish_sums<Tile>(
         sums, to.adds,
         [&](int row, int column, Pack<float, 1>& before) {
-          const std::int32_t channel = channel_of(row, column);
-          if (channel >= 0) before.at[0] = *place_of(row, channel);
+          if (exists(row, column)) before.at[0] = *place_of(row, column);
         },
         [&](int row, int column, const Pack<float, 1>& sum) {
-          const std::int32_t channel = channel_of(row, column);
-          if (channel >= 0) *place_of(row, channel) = to.last ? p.finished(sum.at[0], channel) : sum.at[0];
+          if (exists(row, column))
+            *place_of(row, column) = to.last ? p.finished(sum.at[0], first_channel + column) : sum.at[0];
         },
         [&](int row, int column) {
-          const std::int32_t channel = channel_of(row, column);
-          if (channel < 0 || !to.last) return;
+          if (!exists(row, column) || !to.last) return;
+          const std::int32_t channel = first_channel + column;
           const float sum = conv2d_sum_inside(g, p.input, p.weight, at.first_row + row, channel);
-          *place_of(row, channel) = p.finished(sum, channel);
+          *place_of(row, column) = p.finished(sum, channel);
         });
     if (p.chunks.partial || end == p.depth) return;
     sync();  // nobody reads the last slab any more
