@@ -128,10 +128,10 @@ def cases() -> list[Case]:
         found += [Case(name, op, op, 64, 64, hw, 64, k, stride, padding) for op in ("max-pool", "avg-pool")]
     found.append(Case("relu 64ch 56", "elementwise", "relu", 64, 64, 56, 64))
     for n in (1, 8):
-        for size in ((128, 28), (512, 7)):
-            name = f"3x3 {size[0]}ch {size[1]} N={n}"
+        for channels, hw in ((128, 28), (512, 7)):
+            name = f"3x3 {channels}ch {hw} N={n}"
             for op in ("forward", "dgrad"):
-                found.append(Case(name, "small batch in graphs", op, n, *size, size[0], 3, 1, 1))
+                found.append(Case(name, "small batch in graphs", op, n, channels, hw, channels, 3, 1, 1))
     for name, *size in (body[0], body[2], body[4], body[5]):
         for precision in ("tf32", "tf32x3", "float16", "bfloat16"):
             kind = "16-bit" if precision.endswith("16") else precision
