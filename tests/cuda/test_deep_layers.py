@@ -93,6 +93,16 @@ def test_all_ways_have_the_same_bits(emulated: ModuleType, geometry: Geometry) -
         assert same_bits(to_nchw(gx), expected[1][:1])
 
 
+def test_sums_that_round_to_minus_zero(emulated: ModuleType) -> None:
+    """What a phase without taps in a chunk adds leaves the sign of a zero as it is."""
+    geometry = CASES[2]
+    tiny = {"input": -1e-30, "weight": 1e-30, "grad_output": -1e-30, "bias": -0.0}
+    data = {name: np.full_like(geometry.normal[name], value) for name, value in tiny.items()}
+    found = [run(emulated, geometry, data)[1] for _ in ways(emulated)]
+    assert np.signbit(found[0]).any()
+    assert all(same_bits(gx, found[0]) for gx in found)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("where", ["input", "weight", "grad_output"])
 def test_what_is_not_finite(emulated: ModuleType, value: float, where: str) -> None:
