@@ -73,8 +73,17 @@ def test_pooling(memory_format: Any, options: dict[str, Any]) -> None:
         torch.testing.assert_close(y, expected)
         gy = torch.randn_like(expected)
         torch.testing.assert_close(torch.autograd.grad(y, x, gy)[0], torch.autograd.grad(expected, x, gy)[0])
-    with torch.no_grad():
-        torch.testing.assert_close(fct.max_pool2d(x, 2), F.max_pool2d(x, 2))
+
+
+def test_places_of_maxima_are_found_for_a_gradient_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, wanted = fct.ops.max_pool2d, []
+    monkeypatch.setattr(
+        fct.ops, "max_pool2d", lambda *a, **k: wanted.append(k.get("return_indices", False)) or real(*a, **k)
+    )
+    x = images(torch.contiguous_format, 1, 2, 4, 6)
+    for image in (x, x.detach()):
+        torch.testing.assert_close(fct.max_pool2d(image, 2), F.max_pool2d(image, 2))
+    assert wanted == [True, False]
 
 
 def test_one_image_expanded_gradients_and_no_images() -> None:
@@ -127,6 +136,13 @@ def test_indices_come_from_pytorch() -> None:
     y, indices = layer(torch.arange(16.0).reshape(1, 1, 4, 4))
     assert y.flatten().tolist() == [5, 7, 13, 15]
     assert indices.dtype == torch.int64
+
+
+@pytest.mark.parametrize("options", [{"count_include_pad": False}, {"divisor_override": 3}, {"ceil_mode": True}])
+def test_options_of_average_layers(options: dict[str, Any]) -> None:
+    layer = torch.nn.AvgPool2d((3, 2), 2, 1, **options)
+    x = images(torch.contiguous_format, 1, 2, 6, 7)
+    torch.testing.assert_close(fct.replace(copy.deepcopy(layer))(x), layer(x))
 
 
 def test_derived_classes_are_left_alone() -> None:

@@ -51,6 +51,9 @@ def set_emulation(
     """Of the emulator only: when asynchronous copies land, the order of threads and blocks, an error of every launch,
     which GPU it is, whether its driver makes tensor maps, and whether kernels run at all."""
 
+def access_cost(addresses: Sequence[int], bytes: int, *, shared: bool) -> tuple[int, int]:
+    """Of the emulator only: the turns (sectors) that a request of a warp needs, and the fewest."""
+
 def start_counting() -> None:
     """Of the emulator only: count accesses to memory from here on."""
 

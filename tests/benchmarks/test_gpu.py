@@ -298,6 +298,52 @@ def test_a_dry_run(dry_run: ModuleType, only: str, tmp_path: Path, capsys: pytes
     assert all(row["case"]["name"] in text for row in found)
 
 
+def test_what_is_measured_outlives_what_comes_after(
+    dry_run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended in the second part, a run has kept the first."""
+    path, real = tmp_path / "report.json", dry_run.host_rows
+
+    def ended(part: str, **options: object) -> object:
+        if part == "training":
+            raise KeyboardInterrupt
+        return real(part, **options)
+
+    monkeypatch.setattr(dry_run, "host_rows", ended)
+    with pytest.raises(KeyboardInterrupt):
+        dry_run.main(["--dry-run", "--only", "lenet5", "--rounds", "2", "--json", str(path)])
+    kept = json.loads(path.read_text())
+    assert kept["calls"]
+    assert kept["training"] == []
+
+
+def test_no_time_left(dry_run: ModuleType, tmp_path: Path) -> None:
+    """Then nothing more is begun, and every row says so."""
+    path = tmp_path / "report.json"
+    words = ["--dry-run", "--only", "max-pool", "--rounds", "2", "--total-s", "0", "--json", str(path)]
+    assert dry_run.main(words) == 3
+    rows = json.loads(path.read_text())["rows"]
+    assert rows
+    assert all(row["refused"] == "not run: out of time" for row in rows)
+
+
+def test_tests_that_failed_on_a_gpu_show_in_the_exit_code(
+    dry_run: ModuleType, suite: Suite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys
+) -> None:
+    """What is right was measured all the same."""
+    place = suite("gpu.place")
+    monkeypatch.setattr(dry_run, "why_not", lambda: None)
+    monkeypatch.setattr(dry_run, "test", lambda: (False, "wgmma: 1 failed"))
+    monkeypatch.setattr(dry_run, "Gpu", lambda torch: place.DryRun(torch, dry_run.ROOT / "tests"))
+    monkeypatch.setattr(dry_run, "cases", list)
+    monkeypatch.setattr(dry_run, "host_rows", lambda *_, **__: [])
+    monkeypatch.setattr(dry_run.importlib.import_module("gpu.lanes"), "ceilings", lambda gpu: {
+        "copy_bytes_per_s": 1.0, "fp32_flops_per_s": 1.0, "tf32_flops_per_s": 1.0, "bf16_flops_per_s": 1.0,
+    })  # fmt: skip
+    assert dry_run.main(["--no-build", "--json", str(tmp_path / "report.json")]) == 1
+    assert "tests on the GPU failed (wgmma: 1 failed)" in capsys.readouterr().err
+
+
 def test_a_dry_run_without_cupy(dry_run: ModuleType, suite: Suite, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """The rest is measured; exit code and table say what is not."""
     place = suite("gpu.place")

@@ -101,6 +101,37 @@ def lines(module: ModuleType, call: Callable[[], object]) -> list[Line]:
     return counted
 
 
+LANES = range(32)
+REQUESTS = {  # bytes of a lane, where it begins in shared memory, turns needed and fewest
+    "neighbours": (4, lambda lane: lane * 4, 1, 1),
+    "every other word": (4, lambda lane: lane * 8, 2, 1),
+    "a column": (4, lambda lane: lane * 128, 32, 1),
+    "a padded column": (4, lambda lane: lane * 132, 1, 1),
+    "one for all": (4, lambda _: 64, 1, 1),
+    "halves": (2, lambda lane: lane * 2, 1, 1),
+    "pairs": (8, lambda lane: lane * 8, 2, 2),
+    "pairs in one bank of two": (8, lambda lane: lane * 16, 4, 2),
+    "pieces": (16, lambda lane: lane * 16, 4, 4),
+    # Lines of 48 bytes: the halves of four of them meet in one bank, those of eight do not.
+    "two halves of a line each": (16, lambda lane: lane // 2 * 48 + lane % 2 * 16, 8, 4),
+    "the same halves of eight lines": (16, lambda lane: (lane // 16 * 8 + lane % 8) * 48 + lane // 8 % 2 * 16, 4, 4),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_turns_of_banks(emulated: ModuleType, name: str) -> None:
+    size, place, needed, least = REQUESTS[name]
+    assert emulated.access_cost([place(lane) for lane in LANES], size, shared=True) == (needed, least)
+
+
+def test_sectors(emulated: ModuleType) -> None:
+    assert emulated.access_cost([lane * 4 for lane in LANES], 4, shared=False) == (4, 4)
+    assert emulated.access_cost([lane * 4 + 16 for lane in LANES], 4, shared=False) == (5, 4)
+    assert emulated.access_cost([lane * 32 for lane in LANES], 4, shared=False) == (32, 4)
+    assert emulated.access_cost([lane * 32 for lane in LANES], 16, shared=False) == (32, 16)
+    assert emulated.access_cost([0, 8, 64], 8, shared=False) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("name", "capability"), [("float32", 80), ("tf32", 80), ("float16", 80), ("tf32", 90), ("float16", 90)]
 )

@@ -52,6 +52,14 @@ void bind_runtime(py::module_& m) {
       py::kw_only(), py::arg("late_landing"), py::arg("backwards"), py::arg("launch_error") = "",
       py::arg("compute_capability") = 90, py::arg("multiprocessors") = 132, py::arg("tensor_maps") = true,
       py::arg("launches") = true, py::arg("simt_tile") = std::array<int, 2>{0, 0}, py::arg("simt_split") = false);
+  m.def(
+      "access_cost",
+      [](const std::vector<std::int64_t>& addresses, int bytes, bool shared) {
+        if (addresses.size() > 32) throw py::value_error("access_cost: a warp has 32 lanes");
+        const emulator::AccessCost cost = emulator::access_cost(addresses, bytes, shared);
+        return py::make_tuple(cost.needed, cost.least);
+      },
+      py::arg("addresses"), py::arg("bytes"), py::kw_only(), py::arg("shared"));
   m.def("start_counting", &emulator::start_counting);
   m.def("stop_counting", [] {
     py::list lines;

@@ -58,24 +58,35 @@ std::vector<std::int64_t> units(const Touched& t, int first, int last, int size)
   return different(std::move(found));
 }
 
-void add(AccessCounts& c, const Touched& t, bool shared) {
-  ++c.requests;
-  if (!shared) {
-    c.needed += static_cast<std::int64_t>(units(t, 0, 32, 32).size());
-    c.least += (static_cast<std::int64_t>(units(t, 0, 32, 1).size()) + 31) / 32;
-    return;
-  }
+std::int64_t at_least(const std::vector<std::int64_t>& found, std::int64_t at_once) {
+  return (static_cast<std::int64_t>(found.size()) + at_once - 1) / at_once;
+}
+
+AccessCost cost_of(const Touched& t, bool shared) {
+  if (!shared) return {at_least(units(t, 0, 32, 32), 1), at_least(units(t, 0, 32, 1), 32)};
+  AccessCost cost{0, 0};
   const int together = t.bytes <= 4 ? 32 : 128 / t.bytes;
   for (int first = 0; first < 32; first += together) {
     const auto words = units(t, first, first + together, 4);
     std::array<std::int64_t, 32> banks{};
     for (const std::int64_t word : words) ++banks[static_cast<std::size_t>(word % 32)];
-    c.needed += *std::max_element(banks.begin(), banks.end());
-    c.least += (static_cast<std::int64_t>(words.size()) + 31) / 32;
+    cost.needed += *std::max_element(banks.begin(), banks.end());
+    cost.least += at_least(words, 32);
   }
+  return cost;
 }
 
 }  // namespace
+
+AccessCost access_cost(const std::vector<std::int64_t>& addresses, int bytes, bool shared) {
+  Touched t;
+  t.bytes = bytes;
+  for (const std::int64_t address : addresses) {
+    t.addresses[static_cast<std::size_t>(__builtin_popcount(t.lanes))] = address;
+    t.lanes = t.lanes << 1 | 1;
+  }
+  return cost_of(t, shared);
+}
 
 void start_counting() { counting = {}, counting_accesses = true; }
 
@@ -105,7 +116,8 @@ void count_block() {
     file.erase(0, file.rfind('/') + 1);
     AccessCounts& c = counting.lines[{file, request.line, request.shared, request.store}];
     c.file = file, c.line = request.line, c.shared = request.shared, c.store = request.store;
-    add(c, touched, request.shared);
+    const AccessCost cost = cost_of(touched, request.shared);
+    ++c.requests, c.needed += cost.needed, c.least += cost.least;
   }
   counting.requests.clear(), counting.so_far.clear();
 }

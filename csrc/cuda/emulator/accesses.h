@@ -28,6 +28,12 @@ struct AccessCounts {
   std::int64_t least = 0;     // for as many different bytes
 };
 
+// What one request needs, and the least: the addresses of up to 32 lanes, in shared memory from its beginning.
+struct AccessCost {
+  std::int64_t needed, least;
+};
+AccessCost access_cost(const std::vector<std::int64_t>& addresses, int bytes, bool shared);
+
 extern bool counting_accesses;
 void start_counting();
 std::vector<AccessCounts> stop_counting();  // since the last start, sorted by file and line
